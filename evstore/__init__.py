@@ -1,0 +1,1 @@
+"""evstore: a Jupyter server on an append-only event log."""

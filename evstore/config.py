@@ -1,0 +1,32 @@
+"""The settings of one server: read once from flags and environment, then never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Each field is a flag of `evstore serve` and an environment variable `EVSTORE_...`."""
+
+    folder: Path  # the folder that is served
+    db: Path  # the log
+    host: str = "127.0.0.1"
+    port: int = 8888
+    base_url: str = "/"  # begins and ends with a slash
+    token: str = ""  # "" with no password either: everybody is let in
+    password_hash: str = ""  # argon2
+    allow_origin: str = ""  # one origin, or "*"
+    allow_remote_access: bool = False  # accept Host headers that are not this machine
+    trust_proxy: bool = False  # believe X-Forwarded-Proto, -Host and -For
+    browser: bool = True
+    max_body_size: int = 512 * MIB  # bytes
+    kernel_transport: str = "ipc"
+    default_kernel: str = "python3"
+
+    def url(self, path: str) -> str:
+        """`path` (without a leading slash) below the base URL."""
+        return self.base_url + path.removeprefix("/")

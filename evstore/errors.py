@@ -1,0 +1,69 @@
+"""Everything that can go wrong by name.
+
+Each class carries its own plain sentence as its docstring, used when the raiser
+has nothing better to say. What an error means on the wire is decided in one
+place, `http/errors.py`; on the command line in `cli.py`.
+"""
+
+
+class EvstoreError(Exception):
+    """Something went wrong in evstore."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class NotFound(EvstoreError):
+    """There is nothing of that name."""
+
+
+class Exists(EvstoreError):
+    """Something else has that name already."""
+
+
+class Conflict(EvstoreError):
+    """The file has changed since the version that the request was based on."""
+
+
+class Invalid(EvstoreError):
+    """The request can't be understood."""
+
+
+class Forbidden(EvstoreError):
+    """That is not allowed."""
+
+
+class Gone(EvstoreError):
+    """What the request is about has ended meanwhile."""
+
+
+class TooLarge(EvstoreError):
+    """The body is larger than this server accepts."""
+
+
+class Busy(EvstoreError):
+    """The server has too much to write just now; try again in a moment."""
+
+
+class Full(EvstoreError):
+    """The disk is full: nothing was saved, and what was saved before is safe."""
+
+
+class ReadOnly(EvstoreError):
+    """The disk failed while writing, so nothing more is written until evstore is restarted."""
+
+
+class Unavailable(EvstoreError):
+    """That part of the server is not available."""
+
+
+class DatabaseError(EvstoreError):
+    """The file is not a database that this evstore can open."""
+
+
+class Locked(DatabaseError):
+    """Another evstore is using this database."""

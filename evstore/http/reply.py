@@ -1,0 +1,51 @@
+"""Reading requests and writing replies, the same way everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from evstore.errors import Invalid
+
+
+def json_reply(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """`data` as JSON. Datetimes must already be strings."""
+    return web.Response(
+        status=status, body=orjson.dumps(data), content_type="application/json", headers=headers
+    )
+
+
+def no_content(headers: dict[str, str] | None = None) -> web.Response:
+    """204: done, and there is nothing to say."""
+    return web.Response(status=204, headers=headers)
+
+
+async def json_object(request: web.Request, *, required: bool = False) -> dict[str, Any]:
+    """The request's body as a JSON object; `{}` when it is empty and not `required`.
+
+    Raises Invalid (400) when it is not JSON, or JSON but not an object.
+    """
+    raw = await request.read()
+    if not raw.strip():
+        if required:
+            raise Invalid("The request needs a JSON object as its body.")
+        return {}
+    try:
+        data = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"The request's body is not JSON: {error}.") from None
+    if not isinstance(data, dict):
+        raise Invalid("The request's body must be a JSON object.")
+    return data
+
+
+def flag(request: web.Request, name: str, *, default: bool) -> bool:
+    """The query parameter `name` as `0` or `1`; anything else is Invalid (400)."""
+    value = request.query.get(name)
+    if value is None:
+        return default
+    if value not in ("0", "1"):
+        raise Invalid(f"{name}={value!r}: must be 0 or 1.")
+    return value == "1"

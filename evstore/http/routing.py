@@ -1,0 +1,34 @@
+"""What a route is: a method, a path below the base URL, a handler, and who may call it.
+
+The table of all routes stands in `app.py`. Handlers are plain coroutines that parse,
+call a service and render; they raise `EvstoreError`s and never catch them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Access(Enum):
+    """Who is let in, and what a stranger is told."""
+
+    PUBLIC = "public"  # anybody: /api, the login page, static images
+    API = "api"  # the signed in; strangers get 403 and JSON
+    PAGE = "page"  # the signed in; strangers are sent to the login page
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the route table. `path` is an aiohttp pattern below the base URL."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access = Access.API
+    xsrf: bool = True  # False: an unsafe method that needs no XSRF token (csp-report, login)
