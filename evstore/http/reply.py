@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
@@ -33,12 +33,12 @@ async def json_object(request: web.Request, *, required: bool = False) -> dict[s
             raise Invalid("The request needs a JSON object as its body.")
         return {}
     try:
-        data = orjson.loads(raw)
+        data: object = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise Invalid(f"The request's body is not JSON: {error}.") from None
     if not isinstance(data, dict):
         raise Invalid("The request's body must be a JSON object.")
-    return data
+    return cast(dict[str, Any], data)
 
 
 def flag(request: web.Request, name: str, *, default: bool) -> bool:
