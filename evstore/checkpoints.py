@@ -1,0 +1,65 @@
+"""Checkpoints: marks on a file's history. Their ids are offsets, and any offset can be restored."""
+
+from __future__ import annotations
+
+from evstore import rules
+from evstore.engine.base import Tx
+from evstore.entry import Entry
+from evstore.errors import NotFound
+from evstore.events import Author, Offset
+from evstore.log import log
+from evstore.paths import ContentPath
+from evstore.projections import checkpoints, tree
+from evstore.projections.checkpoints import Checkpoint
+from evstore.store import Store, Work
+
+
+class Checkpoints:
+    """The checkpoints of the files over a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def list(self, path: ContentPath) -> list[Checkpoint]:
+        """The labelled checkpoints and the latest others, oldest first. Raises NotFound."""
+        return await self._store.read(lambda tx: checkpoints.listed(tx, _file(tx, path).id))
+
+    async def create(self, path: ContentPath, author: Author, label: str | None = None) -> Checkpoint:
+        """Mark what the file holds now, with a label that keeps it listed if one is given."""
+
+        def command(work: Work) -> Checkpoint:
+            (recorded,) = work.append(rules.checkpoint(_file(work.tx, path), label))
+            return Checkpoint(recorded.offset, recorded.at, label)
+
+        return await self._store.write(command, author)
+
+    async def restore(self, path: ContentPath, offset: int, author: Author) -> None:
+        """Give the file the bytes it had at `offset`, a checkpoint's or any other at which it existed."""
+
+        def command(work: Work) -> None:
+            entry = _file(work.tx, path)
+            if not 1 <= offset <= log.head(work.tx).offset or tree.place(work.tx, entry.id, offset) is None:
+                raise NotFound(f"Checkpoint does not exist: {path} was not there at offset {offset}.")
+            then = tree.contents_at(work.tx, entry.id, offset)
+            work.append(rules.restore(entry, then, Offset(offset)))
+
+        await self._store.write(command, author)
+
+    async def delete(self, path: ContentPath, offset: int, author: Author) -> None:
+        """Unmark. The contents stay in the history. Raises NotFound when there is no such checkpoint."""
+
+        def command(work: Work) -> None:
+            entry = _file(work.tx, path)
+            found = checkpoints.one(work.tx, entry.id, offset)
+            if found is None:
+                raise NotFound(f"Checkpoint does not exist: {path}@{offset}")
+            work.append(rules.delete_checkpoint(entry, found.offset))
+
+        await self._store.write(command, author)
+
+
+def _file(tx: Tx, path: ContentPath) -> Entry:
+    entry = tree.entry_at(tx, path)
+    if entry is None:
+        raise NotFound(f"No such file: {path}")
+    return entry

@@ -1,0 +1,260 @@
+"""Files and directories: look up, list, save, create, move, copy, delete, trust.
+
+Each method that changes something is one command: load what the rule must know, decide,
+append, answer with the entry as it is afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from evstore import naming, rules
+from evstore.engine.base import Tx
+from evstore.entry import Entry
+from evstore.errors import Invalid, NotFound
+from evstore.events import Author, Digest, EntryId, FileSaved, Kind, Offset, new_id
+from evstore.log import log
+from evstore.log.bodies import Body
+from evstore.paths import ContentPath
+from evstore.projections import tree, trust
+from evstore.store import Store, Work
+
+
+class Found(NamedTuple):
+    """An entry, and the moment of which this is true."""
+
+    entry: Entry
+    trusted: bool  # somebody has vouched for these bytes as a notebook
+    offset: Offset  # the log's last event as of which this was read
+
+
+class Listing(NamedTuple):
+    """A directory with its members, by name."""
+
+    entry: Entry
+    members: list[Entry]
+    offset: Offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Save:
+    """A wish to save a file: its body, and what the writer expects to find there."""
+
+    body: Body
+    trusted: bool = False
+    expected: frozenset[Digest] | None = None  # the file's present digest must be one of these
+    absent: bool = False  # there must be no such file yet
+    modified: int | None = None  # the date that it brings along, µs since 1970
+
+
+class Saved(NamedTuple):
+    """The entry after a save, and whether the save made it."""
+
+    entry: Entry
+    created: bool
+
+
+class Contents:
+    """The tree of files and directories over a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # -- reading ---------------------------------------------------------------------
+
+    async def get(self, path: ContentPath, at: int | str | None = None) -> Found:
+        """What is at `path` now, or as of `at`. Raises NotFound, or Invalid for an impossible moment."""
+
+        def query(tx: Tx) -> Found:
+            offset, moment = _moment(tx, at)
+            entry = _require(tx, path, moment)
+            trusted = entry.digest is not None and trust.is_trusted(tx, entry.digest)
+            return Found(entry, trusted, offset)
+
+        return await self._store.read(query)
+
+    async def list(self, path: ContentPath, at: int | str | None = None) -> Listing:
+        """A directory and what it holds, now or as of `at`. Raises NotFound, Invalid."""
+
+        def query(tx: Tx) -> Listing:
+            offset, moment = _moment(tx, at)
+            entry = _require(tx, path, moment)
+            if not entry.is_directory:
+                raise Invalid(f"{path} is not a directory.")
+            return Listing(entry, list(tree.members(tx, entry, moment)), offset)
+
+        return await self._store.read(query)
+
+    async def exists(self, path: ContentPath) -> Entry | None:
+        return await self._store.read(lambda tx: tree.entry_at(tx, path))
+
+    # -- writing ---------------------------------------------------------------------
+
+    async def save(self, path: ContentPath, wish: Save, author: Author) -> Saved:
+        """Give the file at `path` new bytes; make it if need be. Its directory must exist.
+
+        Raises NotFound, Invalid, or Conflict when the file is not as expected.
+        """
+        return await self._store.write(lambda work: save(work, path, wish), author, weight=wish.body.weight)
+
+    async def create_directory(self, path: ContentPath, author: Author) -> Saved:
+        """A directory at `path`; nothing happens when there is one."""
+
+        def command(work: Work) -> Saved:
+            occupant = tree.entry_at(work.tx, path)
+            if occupant is not None and occupant.is_directory:
+                return Saved(occupant, created=False)
+            if occupant is not None:
+                raise Invalid(f"Not a directory: {path} is a file.")
+            _create(work, path, Kind.DIRECTORY)
+            return Saved(_require(work.tx, path), created=True)
+
+        return await self._store.write(command, author)
+
+    async def create_untitled(
+        self, directory: ContentPath, kind: str, extension: str, body: Body | None, author: Author
+    ) -> Entry:
+        """A new notebook, file or directory (`kind`) in `directory`, under a name that the server picks."""
+
+        def command(work: Work) -> Entry:
+            _require_directory(work.tx, directory)
+            name, insert = naming.untitled(kind, extension)
+            path = directory.child(naming.first_free(name, _taken(work.tx, directory), insert=insert))
+            if body is not None:
+                return save(work, path, Save(body=body)).entry
+            _create(work, path, Kind.DIRECTORY)
+            return _require(work.tx, path)
+
+        return await self._store.write(command, author)
+
+    async def move(self, path: ContentPath, to: ContentPath, author: Author) -> Entry:
+        """Rename or move an entry. Raises NotFound, Exists, Invalid."""
+
+        def command(work: Work) -> Entry:
+            entry = _require(work.tx, path)
+            parent, occupant = tree.entry_at(work.tx, to.parent), tree.entry_at(work.tx, to)
+            work.append(rules.move(entry, to, parent, occupant))
+            return _require(work.tx, to)
+
+        return await self._store.write(command, author)
+
+    async def copy(
+        self, source: ContentPath, to: ContentPath, author: Author, *, exact: bool = False
+    ) -> Entry:
+        """Copy a file, or a directory with all it holds.
+
+        Into the directory `to` under a numbered name; or, when `to` is no directory or `exact`,
+        to that very path. No bytes are copied: both have the same body.
+        """
+
+        def command(work: Work) -> Entry:
+            entry = _require(work.tx, source)
+            if not source:
+                raise Invalid("The served folder itself can't be copied.")
+            path = to
+            target = tree.entry_at(work.tx, to)
+            if not exact and target is not None and target.is_directory:
+                name = naming.first_free(naming.copy_of(entry.name), _taken(work.tx, to), insert="-Copy")
+                path = to.child(name)
+            if path.is_below(source):
+                raise Invalid(f"{source} can't be copied into itself.")
+            copy(work, entry, path)
+            return _require(work.tx, path)
+
+        return await self._store.write(command, author)
+
+    async def delete(self, path: ContentPath, author: Author) -> None:
+        """Take an entry out of the tree, a directory with all below it; it can be undeleted."""
+        await self._store.write(lambda work: work.append(rules.delete(_require(work.tx, path))), author)
+
+    async def trust(self, path: ContentPath, author: Author) -> None:
+        """Vouch for a notebook as it is now, so that its outputs may run scripts."""
+
+        def command(work: Work) -> None:
+            entry = _require(work.tx, path)
+            known = entry.digest is not None and trust.is_trusted(work.tx, entry.digest)
+            work.append(rules.trust(entry, known_trusted=known))
+
+        await self._store.write(command, author)
+
+
+# -- parts of commands, which other services use too -----------------------------------
+
+
+def save(work: Work, path: ContentPath, wish: Save) -> Saved:
+    """Save a file within a command."""
+    tx = work.tx
+    entry = tree.entry_at(tx, path)
+    rules.expect(entry, path, wish.expected, absent=wish.absent)
+    created = entry is None
+    if entry is None:
+        entry = _create(work, path, Kind.FILE, created=wish.modified)
+    known = wish.trusted and trust.is_trusted(tx, wish.body.digest)
+    decision = rules.save(
+        entry,
+        wish.body.digest,
+        wish.body.size,
+        trusted=wish.trusted,
+        known_trusted=known,
+        modified=wish.modified,
+    )
+    if any(isinstance(event, FileSaved) for _, event in decision):
+        work.put(wish.body)
+    work.append(decision)
+    return Saved(_require(tx, path), created)
+
+
+def copy(work: Work, entry: Entry, path: ContentPath) -> None:
+    """Copy `entry` with all below it to `path`, within a command."""
+    copies: dict[EntryId, ContentPath] = {}
+    for found in list(tree.subtree(work.tx, entry)):
+        target = path if found is entry else copies[found.parent].child(found.name)
+        copies[found.id] = target
+        new = _create(work, target, found.kind, copied_from=found.id)
+        if found.digest is not None:
+            work.append(rules.save(new, found.digest, found.size or 0))
+
+
+def _create(
+    work: Work,
+    path: ContentPath,
+    kind: Kind,
+    *,
+    copied_from: EntryId | None = None,
+    created: int | None = None,
+) -> Entry:
+    tx = work.tx
+    parent, occupant = tree.entry_at(tx, path.parent), tree.entry_at(tx, path)
+    decision = rules.create(
+        path, parent, occupant, EntryId(new_id()), kind, copied_from=copied_from, created=created
+    )
+    work.append(decision)
+    return _require(tx, path)
+
+
+def _taken(tx: Tx, directory: ContentPath) -> Callable[[str], bool]:
+    return lambda name: tree.entry_at(tx, directory.child(name)) is not None
+
+
+def _moment(tx: Tx, at: int | str | None) -> tuple[Offset, int]:
+    """The offset to report, and the moment to ask the tree for."""
+    if at is None:
+        return log.head(tx).offset, tree.NOW
+    offset = log.parse_at(tx, at)
+    return offset, offset
+
+
+def _require(tx: Tx, path: ContentPath, at: int = tree.NOW) -> Entry:
+    entry = tree.entry_at(tx, path, at)
+    if entry is None:
+        raise NotFound(f"No such file or directory: {path}")
+    return entry
+
+
+def _require_directory(tx: Tx, path: ContentPath) -> Entry:
+    entry = tree.entry_at(tx, path)
+    if entry is None or not entry.is_directory:
+        raise NotFound(f"No such directory: {path}")
+    return entry

@@ -1,0 +1,1 @@
+"""A database, and nothing about events."""

@@ -1,0 +1,28 @@
+"""An entry: a file or directory with an id that outlives renames, as it was at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evstore.events import Digest, EntryId, Kind
+from evstore.paths import ContentPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Times in µs since 1970, `size` in bytes. A file that never got contents has no digest and is empty."""
+
+    id: EntryId
+    parent: EntryId
+    name: str
+    path: ContentPath
+    kind: Kind
+    created: int
+    modified: int
+    digest: Digest | None = None
+    size: int | None = None
+    since: int = 0  # the offset that gave it its contents
+
+    @property
+    def is_directory(self) -> bool:
+        return self.kind is Kind.DIRECTORY

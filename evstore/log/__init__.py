@@ -1,0 +1,1 @@
+"""The truth: append and read events, store and read bodies."""

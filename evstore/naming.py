@@ -1,0 +1,36 @@
+"""The names that the server picks: untitled files and copies, numbered as Jupyter numbers them. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+
+_COPY_SUFFIX = re.compile(r"-Copy\d*(?=\.|$)")
+
+
+def untitled(kind: str, extension: str = "") -> tuple[str, str]:
+    """The name of a new `notebook`, `directory` or `file`, and what stands before its number."""
+    if kind == "directory":
+        return "Untitled Folder", " "
+    if kind == "notebook":
+        return "Untitled.ipynb", ""
+    return f"untitled{extension}", ""
+
+
+def copy_of(name: str) -> str:
+    """The name from which copies of `name` are numbered: `a-Copy1.txt` gives `a.txt`."""
+    return _COPY_SUFFIX.sub("", name) or name
+
+
+def first_free(name: str, taken: Callable[[str], bool], *, insert: str = "") -> str:
+    """`name` if it is free, else with `insert` and a number before its extension.
+
+    The extension is all from the first dot on (`a.tar.gz`), but for notebooks `.ipynb` alone.
+    """
+    base, dot, extension = name.rpartition(".") if name.endswith(".ipynb") else name.partition(".")
+    for number in itertools.count():
+        candidate = f"{base}{insert}{number}{dot}{extension}" if number else name
+        if not taken(candidate):
+            return candidate
+    raise AssertionError  # count() never ends

@@ -1,0 +1,167 @@
+"""The store: the log, the bodies and the projections behind one door.
+
+A *command* is a plain function of a `Work`: it loads what it must know, lets a rule decide,
+and appends. It runs in one transaction with its projections, and is answered once it is on
+stable storage. Everything above (contents, checkpoints, history, transfer) is made of commands
+and of queries, which are plain functions of a read transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from evstore import projections
+from evstore.engine.base import Engine, Tx
+from evstore.engine.sqlite import SqliteEngine
+from evstore.events import Author, Digest, EntryId, Event, Offset, Recorded
+from evstore.log import bodies, log, schema
+from evstore.log.bodies import Body, Chunk, KnownChunks
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+STREAM_BATCH = 4 * 1024 * 1024  # bytes of a large body that are in memory at a time
+
+
+class Work:
+    """One command at work: its transaction, and what it has appended so far."""
+
+    def __init__(self, tx: Tx, author: Author, known: KnownChunks) -> None:
+        self.tx = tx
+        self.recorded: list[Recorded] = []
+        self.stored: dict[bytes, int] = {}
+        self._author = author
+        self._known = known
+
+    def append(self, events: Sequence[tuple[EntryId, Event]]) -> list[Recorded]:
+        """Add to the log and bring the projections up to date, so that the next query sees it."""
+        if not events:
+            return []
+        recorded = log.append(self.tx, events, self._author)
+        projections.apply(self.tx, recorded)
+        self.recorded += recorded
+        return recorded
+
+    def put(self, body: Body) -> None:
+        """Store a body's bytes, in the same transaction as the event that names them."""
+        self.stored |= bodies.put(self.tx, body, self._known)
+
+    def put_chunks(self, chunks: Sequence[Chunk]) -> None:
+        """Store chunks ahead of the body that they belong to."""
+        self.stored |= bodies.put_chunks(self.tx, chunks, self._known)
+
+
+class Store:
+    """An open log. `Store.open` creates it when it is new and brings the projections up to date."""
+
+    def __init__(self, engine: Engine, offset: Offset) -> None:
+        self._engine = engine
+        self.known = KnownChunks()
+        self.offset = offset  # of the last event that has been announced
+        self._listeners: list[Callable[[Sequence[Recorded]], None]] = []
+        self._announced = asyncio.Event()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, progress: Callable[[int], None] = lambda _: None) -> Store:
+        """Open the log at `path`, or begin one. `progress` gets offsets while projections catch up.
+
+        Raises Locked when another process has it open for writing, DatabaseError when the file is
+        not an evstore log or is from a newer evstore.
+        """
+        engine = await asyncio.to_thread(SqliteEngine.open, path)
+        try:
+
+            def prepare(tx: Tx) -> Offset:
+                schema.migrate(tx)
+                projections.catch_up(tx, progress)
+                return log.head(tx).offset
+
+            return cls(engine, await engine.write(prepare))
+        except BaseException:
+            await engine.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what was accepted, end the feeds, give the lock back."""
+        self._closed = True
+        self._announced.set()
+        await self._engine.close()
+
+    async def write(self, command: Callable[[Work], T], author: Author, *, weight: int = 0) -> T:
+        """Run `command`; when this returns, what it appended is durable and announced.
+
+        Raises what the command raises (then nothing of it happened), and Busy, Full or ReadOnly.
+        """
+
+        def run(tx: Tx) -> tuple[T, Work]:
+            work = Work(tx, author, self.known)
+            return command(work), work
+
+        result, work = await self._engine.write(run, weight=weight)
+        self.known.add(work.stored)
+        if work.recorded:
+            self._announce(work.recorded)
+        return result
+
+    async def read(self, query: Callable[[Tx], T]) -> T:
+        """Run `query` on a snapshot."""
+        return await self._engine.read(query)
+
+    async def rebuild(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Drop every projection and replay the log. Writers wait meanwhile."""
+        await self._engine.write(lambda tx: projections.rebuild(tx, progress))
+
+    # -- bodies ----------------------------------------------------------------------
+
+    async def put_chunks(self, chunks: Sequence[Chunk], author: Author) -> None:
+        """Store a part of a large body before its event: without one, it is not in any file yet."""
+        weight = sum(len(chunk.data) for chunk in chunks if chunk.data is not None)
+        await self.write(lambda work: work.put_chunks(chunks), author, weight=weight)
+
+    async def body(self, digest: Digest | None) -> bytes:
+        """A whole body; None is the empty one."""
+        return await self.read(lambda tx: bodies.read(tx, digest)) if digest is not None else b""
+
+    async def stream(
+        self, digest: Digest | None, start: int = 0, stop: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """A body, or its bytes from `start` to just before `stop`, a few MB at a time."""
+        if digest is None:
+            return
+        parts = await self.read(lambda tx: bodies.layout(tx, digest))
+        for ids, skip, take in bodies.batches(parts, start, stop, STREAM_BATCH):
+            data = await self.read(lambda tx, ids=ids: b"".join(bodies.chunks(tx, ids)))
+            yield data[skip : skip + take]
+
+    # -- the feed --------------------------------------------------------------------
+
+    def subscribe(self, listener: Callable[[Sequence[Recorded]], None]) -> None:
+        """Have `listener` called on the event loop with what was just committed, before its writer is answered."""
+        self._listeners.append(listener)
+
+    def _announce(self, recorded: Sequence[Recorded]) -> None:
+        self.offset = max(self.offset, recorded[-1].offset)
+        for listener in self._listeners:
+            listener(recorded)
+        self._announced.set()
+        self._announced = asyncio.Event()
+
+    async def feed(self, after: int) -> AsyncIterator[list[Recorded]]:
+        """The events past `after`, a page at a time, then new ones as they come. Ends with the store's closing.
+
+        The wake-up carries no data: what is sent is read from the log, so a lost wake-up could
+        delay an event, but never lose one.
+        """
+        while not self._closed:
+            announced = self._announced
+            page = await self.read(lambda tx: log.after(tx, after))
+            if page:
+                after = page[-1].offset
+                yield page
+            else:
+                await announced.wait()
