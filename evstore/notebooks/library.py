@@ -1,0 +1,72 @@
+"""The one place that calls nbformat, which has no types: each function gives a typed answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+
+import nbformat as _untyped_nbformat
+from nbformat import reader as _untyped_reader
+from nbformat import validator as _untyped_validator
+
+_nbformat = cast("Any", _untyped_nbformat)
+_reader = cast("Any", _untyped_reader)
+_validator = cast("Any", _untyped_validator)
+
+Node = Any
+"""A NotebookNode: nbformat's dict whose keys are attributes too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What makes a notebook not valid."""
+
+    _error: Any
+
+    @property
+    def message(self) -> str:
+        """What jupyter_server puts into the model's `message` (ContentsManager.validate_notebook_model).
+
+        It shows the offending part as that is now, not as it was when the flaw was found.
+        """
+        instance = json.dumps(self._error.instance, indent=1, default=lambda _: "<UNKNOWN>")
+        return f"Notebook validation failed: {self._error}:\n{instance}"
+
+
+def node(content: dict[str, Any]) -> Node:
+    return _nbformat.from_dict(content)
+
+
+def read(text: str) -> Node:
+    """The notebook in version 4. Raises whatever nbformat does when it can't be."""
+    return _nbformat.convert(_reader.reads(text), 4)
+
+
+def write(nb: Node) -> str:
+    """The text of the file, with its last line feed, in the notebook's own version."""
+    text: str = _nbformat.versions[nb["nbformat"]].writes_json(nb)
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def empty() -> bytes:
+    """The body of a new notebook."""
+    return write(_nbformat.v4.new_notebook()).encode()
+
+
+def is_valid(notebook: dict[str, Any], minor: int) -> bool:
+    """Whether the schema of nbformat 4.`minor` holds. That ids are unique is no part of it."""
+    validator = _validator.get_validator(4, minor)
+    try:
+        return validator is not None and validator.validate(notebook) is None
+    except _nbformat.ValidationError:
+        return False
+
+
+def why_invalid(nb: Node) -> Flaw | None:
+    """What is wrong with a notebook of any version, None when it is valid."""
+    try:
+        _nbformat.validate(nb)
+    except _nbformat.ValidationError as error:
+        return Flaw(error)
+    return None
