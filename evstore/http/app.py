@@ -6,25 +6,47 @@ path by the guard (`guard.py`), which also decides who gets in, before a handler
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Sequence
+
 from aiohttp import web
 
-from evstore.http import misc
+from evstore.http import login, misc, static
+from evstore.http.auth import DOORMAN
 from evstore.http.guard import Guard
 from evstore.http.routing import Access, Route
 from evstore.http.services import SERVICES, Services
+from evstore.http.sockets import SOCKETS, close_sockets
 
 ROUTES: tuple[Route, ...] = (
     # The server itself
+    Route("GET", "/", misc.root, Access.PAGE),
     Route("GET", "/api", misc.version, Access.PUBLIC),
+    Route("GET", "/api/me", login.me),
+    Route("PATCH", "/api/me", login.update_me),
+    Route("GET", "/api/nbconvert", misc.exporters),
+    Route("POST", "/api/shutdown", misc.shutdown),
+    Route("POST", "/api/security/csp-report", misc.csp_report, xsrf=False, activity=False),
+    Route("GET", "/api/events/subscribe", misc.events),
+    Route("GET", "/lsp/status", misc.language_servers, activity=False),
+    Route("GET", "/login", login.login_page, Access.PUBLIC),
+    Route("POST", "/login", login.login, Access.PUBLIC, form=True),
+    Route("GET", "/logout", login.logout, Access.PUBLIC),
+    Route("GET", "/favicon.ico", static.favicon, Access.PUBLIC),
+    Route("GET", "/static/{path:.+}", static.own_file, Access.PUBLIC),
 )
 
 
-def make_app(services: Services) -> web.Application:
-    """The application: all of ROUTES behind the guard, below the configured base URL."""
+def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Application:
+    """The application: all of `routes` behind the guard, below the configured base URL."""
     config = services.config
-    guard = Guard(config)
+    guard = Guard(services)
     app = web.Application(middlewares=[guard.middleware()], client_max_size=config.max_body_size)
+    app.on_response_prepare.append(guard.dress)
     app[SERVICES] = services
-    for route in ROUTES:
+    app[DOORMAN] = guard.doorman
+    app[SOCKETS] = weakref.WeakSet()
+    app.on_shutdown.append(close_sockets)
+    for route in routes:
         guard.add(app, route)
     return app

@@ -24,6 +24,9 @@ STATUS: dict[type[errors.EvstoreError], int] = {
 }
 
 
+HEADERS: dict[type[errors.EvstoreError], dict[str, str]] = {errors.Busy: {"Retry-After": "1"}}
+
+
 def status_of(error: errors.EvstoreError) -> int:
     """The HTTP status of `error`: its own class's, or that of the nearest class above it."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
@@ -36,3 +39,26 @@ def error_response(status: int, message: str, *, reason: str | None = None) -> w
         body=orjson.dumps({"message": message, "reason": reason}),
         content_type="application/json",
     )
+
+
+def response_to(error: errors.EvstoreError) -> web.Response:
+    """The answer to a request that ended in `error`."""
+    response = error_response(status_of(error), error.message)
+    response.headers.update(HEADERS.get(type(error), {}))
+    return response
+
+
+def http_error_response(error: web.HTTPException, max_body: int) -> web.Response:
+    """aiohttp's own errors, as sentences."""
+    match error:
+        case web.HTTPNotFound():
+            return error_response(404, "There is nothing at this address.")
+        case web.HTTPMethodNotAllowed(method=method, allowed_methods=allowed):
+            verbs = ", ".join(sorted(allowed))
+            response = error_response(405, f"{method} is not possible here; possible: {verbs}.")
+            response.headers["Allow"] = verbs
+            return response
+        case web.HTTPRequestEntityTooLarge():
+            return error_response(413, f"The request's body is larger than {max_body} bytes.")
+        case _:
+            return error_response(error.status, error.reason)

@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version as version_of
 
 from aiohttp import web
 
-from evstore.http.reply import json_reply
+from evstore.http.reply import json_reply, read_at_most
+from evstore.http.scrub import scrub
+from evstore.http.services import services
+from evstore.http.sockets import open_socket
+
+logger = logging.getLogger(__name__)
 
 VERSION = version_of("evstore")
+MAX_REPORT = 16 * 1024  # bytes of a CSP report
 
 
 async def version(request: web.Request) -> web.Response:
     """GET /api: the version and nothing more, for anybody who asks."""
     return json_reply({"version": VERSION})
+
+
+async def root(request: web.Request) -> web.Response:
+    """GET /: JupyterLab."""
+    return web.Response(status=302, headers={"Location": services(request).config.url("lab")})
+
+
+async def shutdown(request: web.Request) -> web.Response:
+    """POST /api/shutdown: the server stops, after this answer."""
+    services(request).stop.set()
+    return web.Response()
+
+
+async def csp_report(request: web.Request) -> web.Response:
+    """POST /api/security/csp-report: what a browser blocked, into the log on one line (S11)."""
+    report = await read_at_most(request, MAX_REPORT)
+    logger.warning("Content security violation: %s", ascii(scrub(report.decode(errors="replace"))))
+    return web.Response()
+
+
+async def exporters(request: web.Request) -> web.Response:
+    """GET /api/nbconvert: what a notebook can be converted to here: nothing yet, so the menu stays empty."""
+    return json_reply({})
+
+
+async def language_servers(request: web.Request) -> web.Response:
+    """GET /lsp/status: JupyterLab asks which language servers run; none do."""
+    return json_reply({"version": 2, "sessions": {}, "specs": {}})
+
+
+async def events(request: web.Request) -> web.WebSocketResponse:
+    """GET /api/events/subscribe, a websocket: it stays open, and clients send nothing on it."""
+    socket = await open_socket(request, max_message=64 * 1024)
+    async for _ in socket:
+        continue
+    return socket

@@ -7,7 +7,7 @@ from typing import Any, cast
 import orjson
 from aiohttp import web
 
-from evstore.errors import Invalid
+from evstore.errors import Invalid, TooLarge
 
 
 def json_reply(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -39,6 +39,16 @@ async def json_object(request: web.Request, *, required: bool = False) -> dict[s
     if not isinstance(data, dict):
         raise Invalid("The request's body must be a JSON object.")
     return cast(dict[str, Any], data)
+
+
+async def read_at_most(request: web.Request, limit: int) -> bytes:
+    """The request's body, for small ones: raises TooLarge (413) after `limit` bytes."""
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > limit:
+            raise TooLarge(f"The request's body is larger than {limit} bytes.")
+    return bytes(body)
 
 
 def flag(request: web.Request, name: str, *, default: bool) -> bool:

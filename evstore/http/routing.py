@@ -12,15 +12,18 @@ from enum import Enum
 
 from aiohttp import web
 
+FORM: web.RequestKey[dict[str, str]] = web.RequestKey("form", dict[str, str])
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Access(Enum):
-    """Who is let in, and what a stranger is told."""
+    """Who is let in, what a stranger is told, and which Content-Security-Policy the answer carries."""
 
     PUBLIC = "public"  # anybody: /api, the login page, static images
     API = "api"  # the signed in; strangers get 403 and JSON
     PAGE = "page"  # the signed in; strangers are sent to the login page
+    ASSET = "asset"  # what a page loads (themes, extensions): guarded like API, with a page's policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +34,7 @@ class Route:
     path: str
     handler: Handler
     access: Access = Access.API
-    xsrf: bool = True  # False: an unsafe method that needs no XSRF token (csp-report, login)
+    xsrf: bool = True  # False: an unsafe method that needs neither XSRF token nor Origin (csp-report)
+    form: bool = False  # True: the body is an HTML form, to be had as `request[FORM]`
+    referer: bool = False  # True: GET too wants `_xsrf` or a Referer of this host (/files)
+    activity: bool = True  # False: asking for it does not count as using the server

@@ -1,0 +1,201 @@
+"""Who may come in: the token, the password, and the signed cookie that remembers a browser.
+
+Nothing here knows HTTP. The cookie carries the identity itself, signed with a key made from
+the server's secret file, so that it survives a restart, and from the password's hash, so that
+it ends when the password changes (CVE-2026-40934). Password hashes are Jupyter's:
+`argon2:$argon2id$...` as made here, and the older `algorithm:salt:digest`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import uuid
+from collections import deque
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from evstore.config import Config
+from evstore.errors import Invalid
+
+COOKIE_AGE = 30 * 24 * 3600  # seconds
+SECRET_SIZE = 32  # bytes
+UPDATABLE = ("name", "display_name", "initials", "avatar_url", "color")
+MAX_FIELD = 512  # characters of one identity field: all of them must fit into a cookie
+# fmt: off
+MOONS = (
+    "Amalthea", "Ananke", "Callisto", "Carme", "Elara", "Europa", "Ganymede", "Himalia",
+    "Io", "Leda", "Metis", "Pasiphae", "Sinope", "Thebe", "Themisto", "Valetudo",
+)
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A person, or a program, as Jupyter's `/api/me` describes them."""
+
+    username: str
+    name: str
+    display_name: str
+    initials: str | None = None
+    avatar_url: str | None = None
+    color: str | None = None
+
+    @classmethod
+    def anonymous(cls) -> Self:
+        """Somebody new, named after a moon of Jupiter; the name follows from the id."""
+        user = uuid.uuid4()
+        moon = MOONS[user.int % len(MOONS)]
+        name = f"Anonymous {moon}"
+        return cls(username=user.hex, name=name, display_name=name, initials=f"A{moon[0]}")
+
+    def updated(self, changes: dict[str, Any]) -> Self:
+        """This person with `changes`. Raises Invalid unless all may be changed and are short texts."""
+        for key, value in changes.items():
+            if key not in UPDATABLE:
+                raise Invalid(f"Field {key} is not updatable; these are: {', '.join(UPDATABLE)}.")
+            if not isinstance(value, str) or len(value) > MAX_FIELD:
+                raise Invalid(f"Field {key} must be a text of at most {MAX_FIELD} characters.")
+        if not changes.get("name", self.name) or not changes.get("display_name", self.display_name):
+            raise Invalid("A name can't be empty.")
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What a valid cookie says: who, and until when (seconds since 1970)."""
+
+    identity: Identity
+    until: float
+
+
+class Auth:
+    """The keys of one server."""
+
+    def __init__(self, *, token: str, password_hash: str, secret: bytes) -> None:
+        self._token = token.encode()
+        self._password_hash = password_hash
+        self.throttle = Throttle()
+        self.enabled = bool(token or password_hash)
+        # A cookie from a time when everybody was let in must not open the door afterwards.
+        keyed_by = password_hash.encode() if self.enabled else b"everybody"
+        self._cookies = URLSafeTimedSerializer(
+            hmac.digest(secret, keyed_by, "sha256"),
+            salt="evstore login",
+            signer_kwargs={"digest_method": hashlib.sha256},
+        )
+
+    @classmethod
+    def of(cls, config: Config, secret: bytes) -> Self:
+        return cls(token=config.token, password_hash=config.password_hash, secret=secret)
+
+    @property
+    def has_token(self) -> bool:
+        return bool(self._token)
+
+    @property
+    def has_password(self) -> bool:
+        return bool(self._password_hash)
+
+    def is_token(self, given: str) -> bool:
+        """Whether `given` is the token, told in a time that does not depend on where they differ."""
+        return bool(self._token) and hmac.compare_digest(given.encode(errors="replace"), self._token)
+
+    def is_password(self, given: str) -> bool:
+        """Whether `given` is the password. Slow on purpose (about 50 ms): call it in a thread."""
+        return bool(self._password_hash) and check_password(self._password_hash, given)
+
+    def sign(self, identity: Identity) -> str:
+        """The value of a login cookie; safe in a Cookie header as it is."""
+        return self._cookies.dumps(asdict(identity))
+
+    def read(self, cookie: str) -> SignedIn | None:
+        """Whom a login cookie names; None when it is forged, too old, or from another key."""
+        try:
+            fields, signed_at = self._cookies.loads(cookie, max_age=COOKIE_AGE, return_timestamp=True)
+            return SignedIn(Identity(**fields), signed_at.timestamp() + COOKIE_AGE)
+        except (BadSignature, TypeError):
+            return None
+
+
+_HASHER = PasswordHasher(memory_cost=10240, time_cost=10, parallelism=8)  # as Jupyter
+
+
+def hash_password(password: str) -> str:
+    """The hash to keep instead of `password`, in the form that Jupyter servers share."""
+    return f"argon2:{_HASHER.hash(password)}"
+
+
+def check_password(password_hash: str, given: str) -> bool:
+    """Whether `given` is the password that `password_hash` was made from."""
+    algorithm, _, rest = password_hash.partition(":")
+    if algorithm == "argon2" or password_hash.startswith("$argon2"):
+        try:
+            return _HASHER.verify(rest if algorithm == "argon2" else password_hash, given)
+        except (VerificationError, InvalidHashError):
+            return False
+    salt, _, digest = rest.partition(":")
+    if not digest or algorithm not in hashlib.algorithms_available:
+        return False
+    computed = hashlib.new(algorithm, given.encode(errors="replace") + salt.encode())
+    return hmac.compare_digest(computed.hexdigest(), digest)
+
+
+def random_token() -> str:
+    """A token that nobody guesses: 192 bits."""
+    return secrets.token_hex(24)
+
+
+def load_secret(path: Path) -> bytes:
+    """The server's secret, made on first use. Only the owner may read the file (mode 0600)."""
+    try:
+        secret = path.read_bytes()
+        path.chmod(0o600)
+    except FileNotFoundError:
+        secret = b""
+    if len(secret) >= SECRET_SIZE:
+        return secret
+    made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secrets.token_bytes(SECRET_SIZE))
+    os.replace(made, path)
+    return path.read_bytes()
+
+
+@dataclass(slots=True)
+class Throttle:
+    """Slows down guessing: after `tries` wrong passwords in `window` seconds, an address must wait."""
+
+    tries: int = 10
+    window: float = 60.0  # seconds
+    max_addresses: int = 10_000
+    _failures: dict[str, deque[float]] = field(default_factory=dict[str, deque[float]])
+
+    def wait(self, address: str, now: float) -> float:
+        """How many seconds `address` must wait before its next try; 0 when it need not."""
+        failures = self._failures.get(address)
+        if failures is None:
+            return 0.0
+        while failures and failures[0] <= now - self.window:
+            failures.popleft()
+        if not failures:
+            del self._failures[address]
+            return 0.0
+        return failures[0] + self.window - now if len(failures) >= self.tries else 0.0
+
+    def failed(self, address: str, now: float) -> None:
+        """Remember a wrong password. Of too many addresses the one known longest is forgotten."""
+        if address not in self._failures and len(self._failures) >= self.max_addresses:
+            del self._failures[next(iter(self._failures))]
+        self._failures.setdefault(address, deque(maxlen=self.tries)).append(now)
+
+    def forget(self, address: str) -> None:
+        """A right password: start anew."""
+        self._failures.pop(address, None)

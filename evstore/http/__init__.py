@@ -1,0 +1,1 @@
+"""The HTTP surface: everything that knows aiohttp, and nothing else does."""

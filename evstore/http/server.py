@@ -1,0 +1,92 @@
+"""The site: the application on a port, until somebody sets `services.stop`."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
+
+from evstore.errors import Unavailable
+from evstore.http.app import make_app
+from evstore.http.scrub import scrub
+from evstore.http.services import Services
+
+MAX_HEADER = 64 * 1024  # bytes of a request line or header: browsers send the cookies of all ports
+SHUTDOWN = 10.0  # seconds that running requests get to finish
+access_logger = logging.getLogger("evstore.access")
+connection_logger = logging.getLogger("evstore.connection")
+
+
+class AccessLogger(AbstractAccessLogger):
+    """One line a request, at level debug, without secrets in the address or the Referer (S14)."""
+
+    @property
+    def enabled(self) -> bool:
+        return self.logger.isEnabledFor(logging.DEBUG)
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        line = f"{response.status} {request.method} {request.path_qs} {request.remote} {time * 1000:.1f} ms"
+        if response.status >= 400 and (referer := request.headers.get("Referer")):
+            line += f" referer={referer}"
+        self.logger.debug("%s", scrub(line))
+
+
+class ConnectionLogger(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp says about a connection: bad HTTP from a client is no fault of ours and no traceback."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
+        if isinstance(exc_info, (HttpProcessingError, ConnectionError)):
+            self.debug("A request was not HTTP: %s", type(exc_info).__name__)
+        else:
+            super().exception(msg, *args, exc_info=exc_info, **kwargs)
+
+
+@asynccontextmanager
+async def serving(services: Services, app: web.Application | None = None) -> AsyncGenerator[int]:
+    """Serve `app` (by default all of evstore) while the block runs. Yields the port, chosen if it was 0.
+
+    Raises Unavailable, with what to do about it, when the address can't be had.
+    """
+    runner = web.AppRunner(
+        app or make_app(services),
+        access_log=access_logger,
+        access_log_class=AccessLogger,
+        logger=ConnectionLogger(connection_logger),
+        max_line_size=MAX_HEADER,
+        max_field_size=MAX_HEADER,
+        shutdown_timeout=SHUTDOWN,
+    )
+    await runner.setup()
+    try:
+        await _listen(runner, services)
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def run_server(services: Services, on_ready: Callable[[int], None]) -> None:
+    """Serve until `services.stop` is set; `on_ready` is told the port when requests are answered."""
+    async with serving(services) as port:
+        on_ready(port)
+        await services.stop.wait()
+
+
+async def _listen(runner: web.AppRunner, services: Services) -> None:
+    host, port = services.config.host, services.config.port
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        match error.errno:
+            case errno.EADDRINUSE:
+                why = f"Port {port} is taken by another program; choose one with --port."
+            case errno.EACCES:
+                why = f"Port {port} needs more rights; choose one above 1023 with --port."
+            case _:
+                why = f"Can't listen on {host}, port {port}: {error.strerror or error}."
+        raise Unavailable(why) from None
