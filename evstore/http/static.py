@@ -13,7 +13,7 @@ from aiohttp import web
 
 from evstore.errors import NotFound
 
-OWN = Path(__file__).parent / "static"
+OWN = Path(__file__).parent / "assets"
 _HASHED = re.compile(r"(?:^|[.-])[0-9a-f]{16,}\.")  # a name that changes with its content
 _TYPES = {  # systems disagree on these
     ".css": "text/css",
