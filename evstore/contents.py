@@ -17,7 +17,8 @@ from evstore.errors import Invalid, NotFound
 from evstore.events import Author, Digest, EntryId, FileSaved, Kind, Offset, new_id
 from evstore.log import log
 from evstore.log.bodies import Body
-from evstore.paths import ContentPath
+from evstore.log.log import Moment
+from evstore.paths import ContentPath, check_name
 from evstore.projections import tree, trust
 from evstore.store import Store, Work
 
@@ -45,6 +46,7 @@ class Save:
     body: Body
     trusted: bool = False
     expected: frozenset[Digest] | None = None  # the file's present digest must be one of these
+    present: bool = False  # there must be such a file
     absent: bool = False  # there must be no such file yet
     modified: int | None = None  # the date that it brings along, µs since 1970
 
@@ -64,7 +66,7 @@ class Contents:
 
     # -- reading ---------------------------------------------------------------------
 
-    async def get(self, path: ContentPath, at: int | str | None = None) -> Found:
+    async def get(self, path: ContentPath, at: Moment | None = None) -> Found:
         """What is at `path` now, or as of `at`. Raises NotFound, or Invalid for an impossible moment."""
 
         def query(tx: Tx) -> Found:
@@ -75,7 +77,7 @@ class Contents:
 
         return await self._store.read(query)
 
-    async def list(self, path: ContentPath, at: int | str | None = None) -> Listing:
+    async def list(self, path: ContentPath, at: Moment | None = None) -> Listing:
         """A directory and what it holds, now or as of `at`. Raises NotFound, Invalid."""
 
         def query(tx: Tx) -> Listing:
@@ -121,6 +123,7 @@ class Contents:
         def command(work: Work) -> Entry:
             _require_directory(work.tx, directory)
             name, insert = naming.untitled(kind, extension)
+            check_name(name)
             path = directory.child(naming.first_free(name, _taken(work.tx, directory), insert=insert))
             if body is not None:
                 return save(work, path, Save(body=body)).entry
@@ -187,7 +190,7 @@ def save(work: Work, path: ContentPath, wish: Save) -> Saved:
     """Save a file within a command."""
     tx = work.tx
     entry = tree.entry_at(tx, path)
-    rules.expect(entry, path, wish.expected, absent=wish.absent)
+    rules.expect(entry, path, wish.expected, present=wish.present, absent=wish.absent)
     created = entry is None
     if entry is None:
         entry = _create(work, path, Kind.FILE, created=wish.modified)
@@ -238,11 +241,11 @@ def _taken(tx: Tx, directory: ContentPath) -> Callable[[str], bool]:
     return lambda name: tree.entry_at(tx, directory.child(name)) is not None
 
 
-def _moment(tx: Tx, at: int | str | None) -> tuple[Offset, int]:
+def _moment(tx: Tx, at: Moment | None) -> tuple[Offset, int]:
     """The offset to report, and the moment to ask the tree for."""
     if at is None:
         return log.head(tx).offset, tree.NOW
-    offset = log.parse_at(tx, at)
+    offset = log.resolve(tx, at)
     return offset, offset
 
 

@@ -9,6 +9,8 @@ place, `http/errors.py`; on the command line in `cli.py`.
 class EvstoreError(Exception):
     """Something went wrong in evstore."""
 
+    reason: str | None = None  # a short name for programs, where Jupyter has one
+
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
 
@@ -59,6 +61,14 @@ class ReadOnly(EvstoreError):
 
 class Unavailable(EvstoreError):
     """That part of the server is not available."""
+
+
+class CannotStart(Unavailable):
+    """The kernel can't be started."""
+
+    def __init__(self, message: str | None = None, *, short_message: str = "Kernel not started") -> None:
+        super().__init__(message)
+        self.short_message = short_message  # what classic front ends show in the place of a status
 
 
 class DatabaseError(EvstoreError):

@@ -76,12 +76,19 @@ def save(
 
 
 def expect(
-    entry: Entry | None, path: ContentPath, expected: frozenset[Digest] | None, *, absent: bool
+    entry: Entry | None,
+    path: ContentPath,
+    expected: frozenset[Digest] | None,
+    *,
+    present: bool = False,
+    absent: bool = False,
 ) -> None:
-    """Raise Conflict unless the file is as the caller last saw it: one of `expected`, or `absent`."""
+    """Raise Conflict unless the file is as the caller last saw it: one of `expected`, `present` or `absent`."""
     if absent and entry is not None:
         raise Conflict(f"{path} exists already, and the request was for a new file.")
-    if expected is not None and (entry is None or entry.digest not in expected):
+    if entry is None and (present or expected is not None):
+        raise Conflict(f"{path} is not there any more.")
+    if entry is not None and expected is not None and entry.digest not in expected:
         raise Conflict(
             f"{path} was changed by someone else meanwhile. Both versions are kept; load it again."
         )

@@ -118,10 +118,18 @@ class Store:
 
     # -- bodies ----------------------------------------------------------------------
 
-    async def put_chunks(self, chunks: Sequence[Chunk], author: Author) -> None:
-        """Store a part of a large body before its event: without one, it is not in any file yet."""
+    async def put_chunks(self, chunks: Sequence[Chunk], author: Author) -> dict[bytes, int]:
+        """Store a part of a large body before its event, and return the ids of its chunks.
+
+        Until an event names the body, no file has it.
+        """
+
+        def command(work: Work) -> dict[bytes, int]:
+            work.put_chunks(chunks)
+            return work.stored
+
         weight = sum(len(chunk.data) for chunk in chunks if chunk.data is not None)
-        await self.write(lambda work: work.put_chunks(chunks), author, weight=weight)
+        return await self.write(command, author, weight=weight)
 
     async def body(self, digest: Digest | None) -> bytes:
         """A whole body; None is the empty one."""
@@ -141,7 +149,7 @@ class Store:
     # -- the feed --------------------------------------------------------------------
 
     def subscribe(self, listener: Callable[[Sequence[Recorded]], None]) -> None:
-        """Have `listener` called on the event loop with what was just committed, before its writer is answered."""
+        """Have `listener` called on the event loop with what was committed, before the writer is answered."""
         self._listeners.append(listener)
 
     def _announce(self, recorded: Sequence[Recorded]) -> None:
@@ -152,14 +160,14 @@ class Store:
         self._announced = asyncio.Event()
 
     async def feed(self, after: int) -> AsyncIterator[list[Recorded]]:
-        """The events past `after`, a page at a time, then new ones as they come. Ends with the store's closing.
+        """The events past `after`, a page at a time, then new ones as they come; ends when the store closes.
 
         The wake-up carries no data: what is sent is read from the log, so a lost wake-up could
         delay an event, but never lose one.
         """
         while not self._closed:
             announced = self._announced
-            page = await self.read(lambda tx: log.after(tx, after))
+            page = await self.read(lambda tx, after=after: log.after(tx, after))
             if page:
                 after = page[-1].offset
                 yield page

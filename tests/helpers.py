@@ -18,7 +18,8 @@ from evstore.config import Config
 from evstore.http.app import ROUTES, make_app
 from evstore.http.routing import Route
 from evstore.http.server import serving
-from evstore.http.services import Services
+from evstore.http.services import Services, over_store
+from evstore.store import Store
 
 TOKEN = "test-token"
 SECRET = b"s" * 32
@@ -33,7 +34,11 @@ async def make_services(tmp_path: Path, **config: Any) -> AsyncIterator[Services
     folder.mkdir(exist_ok=True)
     defaults: dict[str, Any] = {"folder": folder, "db": tmp_path / "log.db", "port": 0, "token": TOKEN}
     settings = Config(**(defaults | config))
-    yield Services(config=settings, auth=Auth.of(settings, SECRET))
+    store = await Store.open(settings.db)
+    try:
+        yield Services(config=settings, auth=Auth.of(settings, SECRET), **over_store(store, settings))
+    finally:
+        await store.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from evstore.http import login, misc, static
+from evstore.http import checkpoints, contents, files, history, login, misc, static
 from evstore.http.auth import DOORMAN
 from evstore.http.guard import Guard
 from evstore.http.routing import Access, Route
@@ -34,6 +34,26 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/logout", login.logout, Access.PUBLIC),
     Route("GET", "/favicon.ico", static.favicon, Access.PUBLIC),
     Route("GET", "/static/{path:.+}", static.own_file, Access.PUBLIC),
+    # Contents and checkpoints
+    Route("GET", "/api/contents{path:.*}/checkpoints", checkpoints.get),
+    Route("POST", "/api/contents{path:.*}/checkpoints", checkpoints.post),
+    Route("POST", "/api/contents{path:.*}/checkpoints/{checkpoint:[^/]+}", checkpoints.restore),
+    Route("DELETE", "/api/contents{path:.*}/checkpoints/{checkpoint:[^/]+}", checkpoints.delete),
+    Route("POST", "/api/contents{path:.*}/trust", contents.trust),
+    Route("GET", "/api/contents{path:.*}", contents.get),
+    Route("PUT", "/api/contents{path:.*}", contents.put),
+    Route("POST", "/api/contents{path:.*}", contents.post),
+    Route("PATCH", "/api/contents{path:.*}", contents.patch),
+    Route("DELETE", "/api/contents{path:.*}", contents.delete),
+    Route("GET", "/files/{path:.*}", files.get, Access.PAGE, referer=True),
+    # Time travel
+    Route("GET", "/api/history/versions{path:.*}", history.versions),
+    Route("GET", "/api/history/diff{path:.*}", history.diff),
+    Route("POST", "/api/history/restore{path:.*}", history.restore),
+    Route("GET", "/api/history/deleted{path:.*}", history.deleted),
+    Route("POST", "/api/history/undelete", history.undelete),
+    Route("GET", "/api/history/log", history.log),
+    Route("GET", "/api/history/feed", history.feed),
 )
 
 

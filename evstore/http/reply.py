@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, cast
 
 import orjson
 from aiohttp import web
 
 from evstore.errors import Invalid, TooLarge
+from evstore.events import Author
+from evstore.http.auth import caller
+from evstore.log.log import Moment
 
 
 def json_reply(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -59,3 +63,28 @@ def flag(request: web.Request, name: str, *, default: bool) -> bool:
     if value not in ("0", "1"):
         raise Invalid(f"{name}={value!r}: must be 0 or 1.")
     return value == "1"
+
+
+def moment(request: web.Request) -> Moment | None:
+    """The query parameter `at`: an offset, or an RFC 3339 time. Raises Invalid for anything else."""
+    value = request.query.get("at")
+    return None if value is None else parse_moment(value)
+
+
+def parse_moment(value: str | int) -> Moment:
+    """An offset, or an RFC 3339 time with its zone, e.g. `2026-11-22T10:00:00Z`."""
+    text = str(value).strip()
+    if text.lstrip("-").isdecimal():
+        return int(text)
+    try:
+        when = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + arrives as a space
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None or isinstance(value, bool):
+        raise Invalid(f"at={text!r} is neither an offset nor a time such as 2026-11-22T10:00:00Z.")
+    return when
+
+
+def author(request: web.Request) -> Author:
+    """On whose behalf this request changes something: all its events carry one command id."""
+    return Author.new(caller(request).actor)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from aiohttp import web
 
 from evstore.auth import Auth
+from evstore.checkpoints import Checkpoints
 from evstore.config import Config
+from evstore.contents import Contents
+from evstore.history import History
+from evstore.http.cache import ReplyCache
+from evstore.notebooks import CellCache
+from evstore.store import Store
+from evstore.uploads import Uploads
 
 
 @dataclass(slots=True)
@@ -20,14 +28,46 @@ class Activity:
     last: float = field(default_factory=time.time)
 
 
+class FromStore(TypedDict):
+    """What `over_store` makes."""
+
+    store: Store
+    contents: Contents
+    checkpoints: Checkpoints
+    history: History
+    uploads: Uploads
+    replies: ReplyCache
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a handler may call. Handlers get it as `services(request)`."""
 
     config: Config
     auth: Auth
+    store: Store
+    contents: Contents
+    checkpoints: Checkpoints
+    history: History
+    uploads: Uploads
+    replies: ReplyCache
+    cells: CellCache = field(default_factory=CellCache)
     activity: Activity = field(default_factory=Activity)
     stop: asyncio.Event = field(default_factory=asyncio.Event)  # set: the server shuts down
+
+
+def over_store(store: Store, config: Config) -> FromStore:
+    """The services that a store gives rise to, as arguments of Services."""
+    replies = ReplyCache()
+    store.subscribe(replies.heard)
+    return FromStore(
+        store=store,
+        contents=Contents(store),
+        checkpoints=Checkpoints(store),
+        history=History(store),
+        uploads=Uploads(config.max_body_size),
+        replies=replies,
+    )
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

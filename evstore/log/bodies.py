@@ -44,11 +44,12 @@ class Chunk:
 
 @dataclass(slots=True)
 class Body:
-    """A body that is ready to be stored."""
+    """A body that is ready to be stored: its chunks, or the ids of chunks that were stored ahead of it."""
 
     digest: Digest
     size: int
     chunks: list[Chunk] = field(default_factory=list[Chunk])
+    ids: array[int] | None = None
 
     @property
     def weight(self) -> int:
@@ -79,10 +80,9 @@ class _Compressors(threading.local):
 
     def __init__(self) -> None:
         self.compressor = zstd.ZstdCompressor(LEVEL)
-        self.options = zstd.ZstdCompressor.FLUSH_FRAME
 
     def compress(self, data: bytes | memoryview) -> bytes:
-        return self.compressor.compress(data, self.options)
+        return self.compressor.compress(data, zstd.ZstdCompressor.FLUSH_FRAME)
 
 
 _compressors = _Compressors()
@@ -137,7 +137,7 @@ def put(tx: Tx, body: Body, known: KnownChunks) -> dict[bytes, int]:
     if tx.row("select 1 from bodies where digest = ?", (body.digest,)):
         return {}
     ids = put_chunks(tx, body.chunks, known)
-    manifest = array("Q", (ids[chunk.digest] for chunk in body.chunks))
+    manifest = array("Q", (ids[chunk.digest] for chunk in body.chunks)) if body.ids is None else body.ids
     if sys.byteorder == "big":
         manifest.byteswap()
     packed = _compressors.compress(manifest.tobytes())

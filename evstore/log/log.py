@@ -13,13 +13,15 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from evstore import codec
 from evstore.engine.base import Row, Tx
 from evstore.errors import DatabaseError, Invalid
-from evstore.events import Author, EntryId, Event, Offset, Recorded, format_time
+from evstore.events import Author, EntryId, Event, Offset, Recorded
 
+Moment = int | datetime  # an offset, or a time with its zone
 PAGE = 1000  # events read at a time
 
 COLUMNS = '"offset", entry, at, actor, command, type, schema, payload'
@@ -131,6 +133,21 @@ def one(tx: Tx, offset: int) -> Recorded | None:
     return to_recorded(row) if row else None
 
 
+def require(tx: Tx, offset: int) -> Recorded:
+    """The event at `offset`, which must exist: offsets have no gaps."""
+    found = one(tx, offset)
+    if found is None:
+        raise DatabaseError(f"The log has no event at offset {offset}: run `evstore verify`.")
+    return found
+
+
+def matching(tx: Tx, offset: int, *, actor: str | None, event: str | None) -> list[Recorded]:
+    """The next events past `offset`, oldest first, of one author or one name."""
+    sql = f'select {COLUMNS} from events where "offset" > ?1 and (?2 is null or actor = ?2)'
+    sql += ' and (?3 is null or type = ?3) order by "offset" limit ?4'
+    return [to_recorded(row) for row in tx.rows(sql, (offset, actor, event, PAGE))]
+
+
 def pages(tx: Tx, offset: int = 0) -> Iterator[list[Recorded]]:
     """The whole log after `offset`, a page at a time."""
     while page := after(tx, offset):
@@ -154,25 +171,22 @@ def offset_at(tx: Tx, moment: int) -> Offset:
     return Offset(low)
 
 
-def parse_at(tx: Tx, at: int | str) -> Offset:
-    """The offset meant by `at`: an offset, or µs since 1970 given as `@µs`.
+def resolve(tx: Tx, at: Moment) -> Offset:
+    """The offset meant by `at`: an offset, or the last event not after a time.
 
     Raises Invalid for a moment before the log's first event or after now.
     """
     last = head(tx)
-    if isinstance(at, int):
-        if at > last.offset:
-            raise Invalid(f"at={at} is in the future: the log's last offset is {last.offset}.")
-        if at < 1:
-            raise Invalid(f"at={at} is before the beginning: the log's first offset is 1.")
-        return Offset(at)
-    moment = int(at.removeprefix("@"))
-    if moment > max(wall_clock(), last.at):
-        raise Invalid(f"at={format_time(moment)} is in the future.")
-    found = offset_at(tx, moment)
-    if found < 1:
-        raise Invalid(f"at={format_time(moment)} is before the beginning of the log.")
-    return found
+    if isinstance(at, datetime):
+        moment = int(at.timestamp() * 1_000_000)
+        if moment > max(wall_clock(), last.at):
+            raise Invalid(f"at={at.isoformat()} is in the future.")
+        at = offset_at(tx, moment)
+    if at > last.offset:
+        raise Invalid(f"at={at} is in the future: the log's last offset is {last.offset}.")
+    if at < 1:
+        raise Invalid("at is before the beginning: the log's first event came later, at offset 1.")
+    return Offset(at)
 
 
 @dataclass(frozen=True, slots=True)

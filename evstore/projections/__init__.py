@@ -21,9 +21,12 @@ REPLAY_PAGE = 20_000  # events applied at a time when catching up
 class Projection(Protocol):
     """What a projection module offers."""
 
-    NAME: str
-    CREATE: str
-    DROP: str
+    @property
+    def NAME(self) -> str: ...  # noqa: N802 - a module's constant
+    @property
+    def CREATE(self) -> str: ...  # noqa: N802
+    @property
+    def DROP(self) -> str: ...  # noqa: N802
 
     def apply(self, tx: Tx, batch: Sequence[Recorded]) -> None:
         """Bring the tables from just before `batch` to just after it."""
@@ -45,7 +48,9 @@ def catch_up(tx: Tx, progress: Callable[[int], None] = lambda _: None) -> None:
 
     `progress` gets the offset reached.
     """
-    marks: dict[str, int] = dict(tx.rows('select projection, "offset" from watermarks'))  # type: ignore[arg-type]
+    marks: dict[str, int] = {
+        name: offset for name, offset in tx.rows('select projection, "offset" from watermarks')
+    }
     for projection in ALL:
         if projection.NAME not in marks:
             tx.script(projection.CREATE)

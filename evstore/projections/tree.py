@@ -292,6 +292,18 @@ def contents_at(tx: Tx, entry: EntryId, at: int = NOW) -> tuple[Digest, int] | N
     return (row[0], row[1]) if row else None
 
 
+def below(tx: Tx, entry: EntryId, at: int = NOW) -> Iterator[Entry]:
+    """What has its place below a directory that need not be in the tree itself; paths begin with its members."""
+    waiting = [(entry, ContentPath(""))]
+    while waiting:
+        directory, path = waiting.pop()
+        for row in tx.rows(_MEMBERS, (at, directory)):
+            found = _entry(row, path.child(row[2]))
+            yield found
+            if found.is_directory:
+                waiting.append((found.id, found.path))
+
+
 def subtree(tx: Tx, top: Entry, at: int = NOW) -> Iterator[Entry]:
     """`top` and all below it, each directory before what it holds."""
     yield top

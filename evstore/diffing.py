@@ -1,0 +1,57 @@
+"""What changed between two versions of a file: nbdime's diff for notebooks, a unified diff for text. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, cast
+
+import orjson
+
+from evstore import notebooks
+from evstore.errors import Invalid
+
+
+def diff(old: bytes, new: bytes, *, notebook: bool, names: tuple[str, str]) -> dict[str, Any]:
+    """`{"format": "nbdime" | "unified" | "binary", "diff": ...}`.
+
+    A notebook that can't be read as one is compared as text; what is not UTF-8 is "binary" and
+    its diff is None, or an empty string when nothing changed.
+    """
+    if notebook:
+        try:
+            return {"format": "nbdime", "diff": diff_notebooks(old, new)}
+        except Invalid:
+            pass  # not a notebook after all: compare the text below
+    try:
+        before, after = old.decode(), new.decode()
+    except UnicodeDecodeError:
+        return {"format": "binary", "diff": None if old != new else ""}
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), *names, n=3
+    )
+    return {"format": "unified", "diff": "".join(_terminated(line) for line in lines)}
+
+
+def _terminated(line: str) -> str:
+    """A diff line that ends its line, as git marks a file's missing last newline."""
+    return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+
+
+def diff_notebooks(old: bytes, new: bytes) -> list[dict[str, Any]]:
+    """nbdime's diff of two notebooks, as JSON data. Raises Invalid when one can't be read."""
+    import nbdime  # here, for it takes most of a second to import
+
+    def read(body: bytes) -> Any:
+        content, _ = notebooks.to_json(body, trusted=False)
+        notebook = orjson.loads(content)
+        for cell in notebook["cells"]:
+            cell["metadata"].pop("trusted", None)
+        return nbformat_node(notebook)
+
+    return cast("list[dict[str, Any]]", nbdime.diff_notebooks(read(old), read(new)))  # pyright: ignore
+
+
+def nbformat_node(notebook: dict[str, Any]) -> Any:
+    import nbformat
+
+    return nbformat.from_dict(notebook)  # pyright: ignore

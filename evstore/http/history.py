@@ -1,0 +1,195 @@
+"""/api/history: what evstore adds to Jupyter's API. Versions, diffs, restores, the log and its feed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+
+from evstore import codec
+from evstore.errors import Invalid, NotFound
+from evstore.events import (
+    CheckpointCreated,
+    CheckpointDeleted,
+    EntryId,
+    FileRestored,
+    FileSaved,
+    format_id,
+    format_time,
+)
+from evstore.history import FAR, Told
+from evstore.http import models
+from evstore.http.contents import content_path, offset_header, readable, visible
+from evstore.http.reply import author, json_object, json_reply, parse_moment
+from evstore.http.services import services
+from evstore.paths import ContentPath
+
+PING = 15.0  # seconds between comments on an idle feed, so that proxies keep it open
+
+
+def _number(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    value = request.query.get(name)
+    if value is None:
+        return default
+    if not value.isdecimal() or not low <= int(value) <= high:
+        raise Invalid(f"{name}={value!r}: must be a number from {low} to {high}.")
+    return int(value)
+
+
+def version(told: Told) -> dict[str, Any]:
+    """One line of an entry's history."""
+    recorded, event = told.recorded, told.recorded.event
+    saved = event if isinstance(event, FileSaved | FileRestored) else None
+    return {
+        "offset": recorded.offset,
+        "at": format_time(recorded.at),
+        "actor": recorded.actor,
+        "event": type(event).__name__,
+        "path": told.path,
+        "kind": told.kind,
+        "digest": saved.digest.hex() if saved else None,
+        "size": saved.size if saved else None,
+        "label": event.label if isinstance(event, CheckpointCreated) else None,
+        "checkpoint": event.checkpoint if isinstance(event, CheckpointDeleted) else None,
+        "source": event.source if isinstance(event, FileRestored) else None,
+    }
+
+
+def logged(told: Told) -> dict[str, Any]:
+    """One event of the log."""
+    recorded = told.recorded
+    return {
+        "offset": recorded.offset,
+        "at": format_time(recorded.at),
+        "actor": recorded.actor,
+        "command": format_id(recorded.command),
+        "entry": format_id(recorded.entry),
+        "path": told.path,
+        "event": type(recorded.event).__name__,
+        "data": codec.describe(recorded.event),
+    }
+
+
+async def versions(request: web.Request) -> web.Response:
+    """GET /api/history/versions/{path}?before=&limit="""
+    path = readable(request.match_info["path"])
+    before, limit = _number(request, "before", FAR, 1, FAR), _number(request, "limit", 50, 1, 1000)
+    found, following = await services(request).history.versions(path, before, limit)
+    return json_reply({"versions": [version(told) for told in found], "next": following})
+
+
+async def diff(request: web.Request) -> web.Response:
+    """GET /api/history/diff/{path}?from=&to="""
+    path = readable(request.match_info["path"])
+    start, end = request.query.get("from"), request.query.get("to")
+    if start is None:
+        raise Invalid("from= is missing: the offset or time of the older version.")
+    found = await services(request).history.diff(
+        path, parse_moment(start), None if end is None else parse_moment(end)
+    )
+    return json_reply(found)
+
+
+async def restore(request: web.Request) -> web.Response:
+    """POST /api/history/restore/{path} {"at": ..., "dry_run": false}"""
+    app, path = services(request), content_path(request)
+    model = await json_object(request, required=True)
+    at, dry_run = model.get("at"), model.get("dry_run", False)
+    if not isinstance(at, int | str) or isinstance(at, bool):
+        raise Invalid("at is missing: the offset or time to go back to.")
+    if not isinstance(dry_run, bool):
+        raise Invalid("dry_run must be true or false.")
+    done = await app.history.restore(path, parse_moment(at), author(request), dry_run=dry_run)
+    changes = [
+        {"action": change.action, "path": change.path}
+        | ({"from_path": change.from_path} if change.from_path else {})
+        for change in done.changes
+    ]
+    return json_reply({"offset": done.offset, "changes": changes}, headers=offset_header(app))
+
+
+async def deleted(request: web.Request) -> web.Response:
+    """GET /api/history/deleted/{path}?limit="""
+    path = readable(request.match_info["path"])
+    found = await services(request).history.deleted(path, limit=_number(request, "limit", 1000, 1, 100_000))
+    rows = [
+        {
+            "entry": format_id(one.entry),
+            "path": one.path,
+            "kind": one.kind,
+            "at": format_time(one.at),
+            "actor": one.actor,
+            "offset": one.offset,
+        }
+        for one in found
+        if not one.path.hidden
+    ]
+    return json_reply({"deleted": rows})
+
+
+async def undelete(request: web.Request) -> web.Response:
+    """POST /api/history/undelete {"entry": ..., "path"?: ...}"""
+    app = services(request)
+    model = await json_object(request, required=True)
+    path = visible(model["path"], "path") if model.get("path") is not None else None
+    entry = await app.history.undelete(_entry_id(model.get("entry")), path, author(request))
+    return json_reply(models.without_content(entry, models.type_of(entry, None)), headers=offset_header(app))
+
+
+def _entry_id(value: Any) -> EntryId:
+    try:
+        return EntryId(UUID(value).bytes)
+    except (ValueError, AttributeError, TypeError):
+        raise Invalid(
+            f"entry={value!r}: must be an entry's id, as /api/history/deleted lists them."
+        ) from None
+
+
+async def log(request: web.Request) -> web.Response:
+    """GET /api/history/log?after=&limit=&path=&actor=&event="""
+    query = request.query
+    path = ContentPath.parse(query["path"]) if "path" in query else None
+    if path is not None and path.hidden:
+        raise NotFound(f"No such file or directory: {path}")
+    found, head = await services(request).history.log(
+        _number(request, "after", 0, 0, FAR),
+        _number(request, "limit", 100, 1, 1000),
+        path=path,
+        actor=query.get("actor"),
+        event=query.get("event"),
+    )
+    return json_reply({"events": [logged(told) for told in found], "head": head})
+
+
+async def feed(request: web.Request) -> web.StreamResponse:
+    """GET /api/history/feed?after=: the log as server-sent events (WHATWG HTML, 9.2), then live.
+
+    A client that comes back says where it was in Last-Event-ID, as browsers do.
+    """
+    app = services(request)
+    last = request.headers.get("Last-Event-ID", "")
+    after = int(last) if last.isdecimal() else _number(request, "after", app.store.offset, 0, FAR)
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    )
+    await response.prepare(request)
+    async with asyncio.TaskGroup() as tasks:
+        pings = tasks.create_task(_ping(response))
+        with contextlib.suppress(ConnectionError):
+            async for page in app.store.feed(after):
+                for told in await app.history.tell(page):
+                    text = orjson.dumps(logged(told))
+                    await response.write(b"id: %d\ndata: %b\n\n" % (told.recorded.offset, text))
+        pings.cancel()
+    return response
+
+
+async def _ping(response: web.StreamResponse) -> None:
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await asyncio.sleep(PING)
+            await response.write(b": still here\n\n")

@@ -1,0 +1,131 @@
+"""What a client sends to be saved: a model in JSON -> a wish to save. Runs on a worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from aiohttp import web
+
+from evstore import notebooks
+from evstore.contents import Save
+from evstore.errors import Invalid
+from evstore.events import Digest
+from evstore.log import bodies
+from evstore.log.bodies import KnownChunks
+from evstore.notebooks import CellCache
+
+T = TypeVar("T")
+SMALL = 16 * 1024  # bytes: below this the hop to a thread costs more than the work
+
+
+async def off_loop(size: int, work: Callable[[], T]) -> T:
+    """Run `work`, which handles about `size` bytes, where it does not hold up other requests."""
+    return work() if size < SMALL else await asyncio.to_thread(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A model whose content is ready to be stored."""
+
+    wish: Save
+    message: str | None  # why the notebook is not valid; it is saved all the same
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """If-Match and If-None-Match (RFC 9110, 13.1) of a save."""
+
+    expected: frozenset[Digest] | None
+    present: bool
+    absent: bool
+
+    @classmethod
+    def of(cls, request: web.Request) -> Preconditions:
+        wanted = request.headers.get("If-Match")
+        absent = request.headers.get("If-None-Match", "").strip() == "*"
+        if wanted is None:
+            return cls(None, False, absent)
+        if wanted.strip() == "*":
+            return cls(None, True, absent)
+        tags = [tag.strip().removeprefix("W/").strip('"') for tag in wanted.split(",")]
+        return cls(frozenset(Digest(_unhex(tag)) for tag in tags), False, absent)
+
+
+def _unhex(tag: str) -> bytes:
+    try:
+        return bytes.fromhex(tag)
+    except ValueError:
+        return b""  # not one of our tags, so it matches nothing
+
+
+def parse_model(raw: bytes) -> dict[str, Any]:
+    """A request's body as a model; `{}` when it is empty. Raises Invalid (400)."""
+    if not raw.strip():
+        return {}
+    try:
+        model = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        model = _parse_leniently(raw, error)
+    if not isinstance(model, dict):
+        raise Invalid("The request's body must be a JSON object.")
+    return model
+
+
+def _parse_leniently(raw: bytes, why: Exception) -> Any:
+    """JSON as Python's own parser takes it, with NaN and lone surrogates: Python clients send them."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        raise Invalid(f"The request's body is not JSON: {why}.") from None
+
+
+def to_save(
+    model: dict[str, Any],
+    *,
+    cells: CellCache,
+    known: KnownChunks,
+    preconditions: Preconditions,
+    notebook_name: bool,
+) -> Incoming:
+    """Turn a model's content into a body. Raises Invalid when it is not what it claims to be."""
+    kind, content = model.get("type"), model["content"]
+    trusted, message = False, None
+    if kind == "notebook":
+        canonical = notebooks.canonical(content, cells)
+        body = bodies.prepare_pieces(canonical.body, canonical.chunks, known)
+        trusted, message = canonical.trusted, canonical.message
+    elif kind == "file":
+        body = bodies.prepare(file_bytes(content, model.get("format")), known, notebook=notebook_name)
+    else:
+        raise Invalid(f"Unhandled contents type: {kind}")
+    wish = Save(
+        body=body,
+        trusted=trusted,
+        expected=preconditions.expected,
+        present=preconditions.present,
+        absent=preconditions.absent,
+    )
+    return Incoming(wish, message)
+
+
+def file_bytes(content: Any, format: Any) -> bytes:
+    """The bytes that a file model's content stands for. Raises Invalid."""
+    if format not in ("text", "base64"):
+        raise Invalid("Must specify format of file contents as 'text' or 'base64'")
+    if not isinstance(content, str):
+        raise Invalid("The content of a file must be a string.")
+    try:
+        if format == "text":
+            return content.encode("utf-8")
+        return base64.b64decode("".join(content.split()), validate=True)
+    except UnicodeEncodeError:
+        raise Invalid("The content is not valid Unicode text; send it as base64.") from None
+    except (binascii.Error, ValueError) as error:
+        raise Invalid(f"The content is not base64: {error}.") from None

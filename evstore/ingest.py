@@ -1,0 +1,52 @@
+"""Taking in a body of any size: read, cut, hash, compress and store it a few MB at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from array import array
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from evstore import chunking
+from evstore.events import Author, Digest
+from evstore.log import bodies
+from evstore.log.bodies import Body, Chunk
+from evstore.store import Store
+
+BLOCK = 1024 * 1024  # bytes read at a time
+BATCH = 4 * 1024 * 1024  # bytes stored at a time
+WHOLE = 32 * 1024 * 1024  # up to this a body is handled in one piece, and a notebook is cut at its cells
+
+
+async def ingest(store: Store, file: BinaryIO, size: int, author: Author, *, notebook: bool) -> Body:
+    """Store the bytes of `file` (about `size` of them) and return the body that a save can name."""
+    if size <= WHOLE:
+        data = await asyncio.to_thread(file.read)
+        return await asyncio.to_thread(bodies.prepare, data, store.known, notebook=notebook)
+    hasher = hashlib.sha256()
+    pieces = chunking.cut_stream(_blocks(file, hasher))
+    ids = array("Q")
+    total = 0
+    while batch := await asyncio.to_thread(_prepare_batch, store, pieces):
+        stored = await store.put_chunks(batch, author)
+        ids.extend(stored[chunk.digest] for chunk in batch)
+        total += sum(chunk.size for chunk in batch)
+    return Body(Digest(hasher.digest()), total, ids=ids)
+
+
+def _blocks(file: BinaryIO, hasher: hashlib._Hash) -> Iterator[bytes]:
+    while block := file.read(BLOCK):
+        hasher.update(block)
+        yield block
+
+
+def _prepare_batch(store: Store, pieces: Iterator[bytes]) -> list[Chunk]:
+    batch: list[Chunk] = []
+    held = 0
+    for piece in pieces:
+        batch.append(bodies.prepare_chunk(hashlib.sha256(piece).digest(), piece, store.known))
+        held += len(piece)
+        if held >= BATCH:
+            break
+    return batch
