@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from typing import Any, cast
 
 import orjson
@@ -39,19 +40,15 @@ def _terminated(line: str) -> str:
 
 def diff_notebooks(old: bytes, new: bytes) -> list[dict[str, Any]]:
     """nbdime's diff of two notebooks, as JSON data. Raises Invalid when one can't be read."""
-    import nbdime  # here, for it takes most of a second to import
+    # here and not above, for it takes most of a second; it has no types
+    nbdime: Any = importlib.import_module("nbdime")
+    nbformat: Any = importlib.import_module("nbformat")
 
     def read(body: bytes) -> Any:
         content, _ = notebooks.to_json(body, trusted=False)
         notebook = orjson.loads(content)
         for cell in notebook["cells"]:
-            cell["metadata"].pop("trusted", None)
-        return nbformat_node(notebook)
+            cell["metadata"].pop("trusted", None)  # a reader's mark, not a part of the file
+        return nbformat.from_dict(notebook)
 
-    return cast("list[dict[str, Any]]", nbdime.diff_notebooks(read(old), read(new)))  # pyright: ignore
-
-
-def nbformat_node(notebook: dict[str, Any]) -> Any:
-    import nbformat
-
-    return nbformat.from_dict(notebook)  # pyright: ignore
+    return cast("list[dict[str, Any]]", nbdime.diff_notebooks(read(old), read(new)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from evstore import codec, diffing, restoring, rules
@@ -116,11 +117,7 @@ class History:
             position = after
             while len(told) < limit and (page := log.matching(tx, position, actor=actor, event=event)):
                 position = page[-1].offset
-                for one in (_tell(tx, recorded) for recorded in page):
-                    if path is None or (
-                        one.path is not None and (one.path == path or one.path.is_below(path))
-                    ):
-                        told.append(one)
+                told += [one for one in (_tell(tx, recorded) for recorded in page) if _concerns(one, path)]
             return told[:limit], log.head(tx).offset
 
         return await self._store.read(query)
@@ -247,6 +244,10 @@ def _tell(tx: Tx, recorded: Recorded) -> Told:
     return Told(recorded, path, tree.kind_of(tx, recorded.entry))
 
 
+def _concerns(one: Told, path: ContentPath | None) -> bool:
+    return path is None or (one.path is not None and (one.path == path or one.path.is_below(path)))
+
+
 def _bytes_at(tx: Tx, entry: EntryId, path: ContentPath, offset: Offset) -> bytes:
     found = tree.contents_at(tx, entry, offset)
     if found is None:
@@ -292,18 +293,19 @@ def _make_equal(work: Work, present: Entry, then: Entry, source: Offset) -> list
         decision = rules.restore(present, contents, source)
         work.append(decision)
         return [Change("restore", present.path)] if decision else []
-    outside = restoring.Outside(
-        in_tree=lambda entry: tree.path_of(tx, entry) is not None,
-        below=lambda entry: tree.below(tx, entry),
-        digest=lambda entry: _last_digest(tx, entry),
-        new_id=lambda: EntryId(new_id()),
-    )
+
+    def in_tree(entry: EntryId) -> bool:
+        return tree.path_of(tx, entry) is not None
+
+    def below(entry: EntryId) -> Iterator[Entry]:
+        return tree.below(tx, entry)
+
+    def last_digest(entry: EntryId) -> Digest | None:
+        found = tree.contents_at(tx, entry)
+        return found[0] if found else None
+
+    outside = restoring.Outside(in_tree, below, last_digest, lambda: EntryId(new_id()))
     now, past = list(tree.subtree(tx, present)), list(tree.subtree(tx, then, source))
     plan = restoring.plan(present, past, now, outside, source)
     work.append(plan.events)
     return plan.changes
-
-
-def _last_digest(tx: Tx, entry: EntryId) -> Digest | None:
-    found = tree.contents_at(tx, entry)
-    return found[0] if found else None

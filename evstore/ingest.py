@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from array import array
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO, Protocol
 
 from evstore import chunking
 from evstore.events import Author, Digest
@@ -19,7 +19,13 @@ BATCH = 4 * 1024 * 1024  # bytes stored at a time
 WHOLE = 32 * 1024 * 1024  # up to this a body is handled in one piece, and a notebook is cut at its cells
 
 
-async def ingest(store: Store, file: BinaryIO, size: int, author: Author, *, notebook: bool) -> Body:
+class Hasher(Protocol):
+    """What hashlib makes."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+
+async def ingest(store: Store, file: IO[bytes], size: int, author: Author, *, notebook: bool) -> Body:
     """Store the bytes of `file` (about `size` of them) and return the body that a save can name."""
     if size <= WHOLE:
         data = await asyncio.to_thread(file.read)
@@ -35,7 +41,7 @@ async def ingest(store: Store, file: BinaryIO, size: int, author: Author, *, not
     return Body(Digest(hasher.digest()), total, ids=ids)
 
 
-def _blocks(file: BinaryIO, hasher: hashlib._Hash) -> Iterator[bytes]:
+def _blocks(file: IO[bytes], hasher: Hasher) -> Iterator[bytes]:
     while block := file.read(BLOCK):
         hasher.update(block)
         yield block

@@ -8,7 +8,7 @@ import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 from aiohttp import web
@@ -75,7 +75,7 @@ def parse_model(raw: bytes) -> dict[str, Any]:
         model = _parse_leniently(raw, error)
     if not isinstance(model, dict):
         raise Invalid("The request's body must be a JSON object.")
-    return model
+    return cast("dict[str, Any]", model)
 
 
 def _parse_leniently(raw: bytes, why: Exception) -> Any:

@@ -48,9 +48,9 @@ def catch_up(tx: Tx, progress: Callable[[int], None] = lambda _: None) -> None:
 
     `progress` gets the offset reached.
     """
-    marks: dict[str, int] = {
-        name: offset for name, offset in tx.rows('select projection, "offset" from watermarks')
-    }
+    marks: dict[str, int] = {}
+    for name, offset in tx.rows('select projection, "offset" from watermarks'):
+        marks[name] = offset
     for projection in ALL:
         if projection.NAME not in marks:
             tx.script(projection.CREATE)
