@@ -1,0 +1,150 @@
+"""The websocket of a kernel: its four channels, in both framings, for one client.
+
+Everything that is no websocket is in `evstore/kernels/pump.py`. Close codes: 1000 when the kernel
+is gone for good, 1012 when the server stops, 4001 when the same session has connected again,
+1003 and 1007 for frames that no kernel client sends, 1013 for a client that sends too much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+
+from aiohttp import WSMsgType, web
+
+from evstore.errors import Invalid
+from evstore.http.services import SERVICES, services
+from evstore.http.sockets import MAX_MESSAGE, PING
+from evstore.kernels import wire
+from evstore.kernels.client import Client
+
+logger = logging.getLogger(__name__)
+
+SILENCE = 3 * PING  # seconds after which a client that answers no ping is gone
+CLOSING = 2  # seconds that a client has to say goodbye
+UNSUPPORTED = 1003
+TEXT, BINARY = 0x81, 0x82  # a whole message in one frame (RFC 6455, 5.2)
+
+
+async def channels(request: web.Request) -> web.StreamResponse:
+    """GET /api/kernels/{id}/channels: until the client leaves, the kernel ends or the server stops."""
+    kernel = services(request).kernels.get(request.match_info["kernel_id"])
+    # One write per batch waits for room (writer_limit), and pongs are seen by us, not by aiohttp
+    socket = web.WebSocketResponse(
+        protocols=(wire.V1,), compress=False, max_msg_size=MAX_MESSAGE, autoping=False, writer_limit=0
+    )
+    if not socket.can_prepare(request):
+        raise Invalid("This address is for websockets.")
+    await socket.prepare(request)
+    link = SocketLink(request, socket)
+    client = kernel.connect(request.query.get("session_id") or uuid.uuid4().hex, link)
+    pinging = asyncio.create_task(link.keep_alive())
+    try:
+        await _receive(socket, link, client)
+    finally:
+        pinging.cancel()
+        kernel.disconnect(client, link)
+    return socket
+
+
+async def close_kernels(app: web.Application) -> None:
+    """The server stops: stop the kernels, and tell their pages to come back later."""
+    await app[SERVICES].kernels.close()
+
+
+async def _receive(socket: web.WebSocketResponse, link: SocketLink, client: Client) -> None:
+    """Pass on what the client sends, until it leaves."""
+    async for frame in socket:
+        link.heard()
+        match frame.type:
+            case WSMsgType.PING:
+                with contextlib.suppress(ConnectionError):
+                    await socket.pong(frame.data)
+            case WSMsgType.TEXT | WSMsgType.BINARY:
+                try:
+                    message = link.decode(frame.data)
+                    wire.check(message)
+                except wire.BadFrame as error:
+                    logger.warning("Bad frame on a kernel's websocket: %s", ascii(error.message)[1:300])
+                    if error.code is not None:
+                        await link.close(error.code, error.message)
+                else:
+                    await client.receive(message)
+            case _:
+                continue
+
+
+class SocketLink:
+    """A websocket as the pump sees it."""
+
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+        assert request.transport is not None
+        self._transport = request.transport
+        self._socket = socket
+        self._is_v1 = socket.ws_protocol == wire.V1
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
+
+    def decode(self, data: str | bytes) -> wire.Message:
+        """The message in what the client sent. Raises BadFrame."""
+        if not self._is_v1:
+            return wire.from_default(data)
+        if isinstance(data, str):
+            raise wire.BadFrame(f"{wire.V1} has no text frames.", code=UNSUPPORTED)
+        return wire.from_v1(data)
+
+    async def send(self, frames: list[bytes]) -> None:
+        """Send v1 frames, translated for a client that does not speak it, and wait for room.
+
+        One websocket message for each, but as few writes as possible: a write is a system call
+        and a packet, and wakes up the other side. The last frame goes through aiohttp, which
+        waits while the connection is backed up.
+        """
+        if self._transport.is_closing() or self._socket.closed:
+            raise ConnectionResetError("The client is gone")
+        messages = frames if self._is_v1 else [wire.to_default(frame) for frame in frames]
+        if len(messages) > 1:
+            self._transport.write(b"".join(piece for message in messages[:-1] for piece in _framed(message)))
+        last = messages[-1]
+        with contextlib.suppress(ConnectionError):  # then it is lost on the way, as what is in the network is
+            await (self._socket.send_str(last) if isinstance(last, str) else self._socket.send_bytes(last))
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the websocket, and the connection under it if the client does not answer."""
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self._socket.close(code=code, message=_short(reason))
+        except TimeoutError:
+            self._transport.abort()
+
+    def heard(self) -> None:
+        """The client is alive."""
+        self._heard_at = self._loop.time()
+
+    async def keep_alive(self) -> None:
+        """Ping the client; proxies close connections on which nothing happens."""
+        while self._loop.time() - self._heard_at < SILENCE:
+            await asyncio.sleep(PING)
+            with contextlib.suppress(ConnectionError):
+                await self._socket.ping()
+        self._transport.abort()
+
+
+def _framed(message: str | bytes) -> tuple[bytes, bytes]:
+    """A server's websocket frame for `message`: head and payload (RFC 6455, 5.2)."""
+    kind, payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
+    size = len(payload)
+    if size < 126:
+        head = bytes((kind, size))
+    elif size < 65536:
+        head = bytes((kind, 126)) + size.to_bytes(2)
+    else:
+        head = bytes((kind, 127)) + size.to_bytes(8)
+    return head, payload
+
+
+def _short(reason: str) -> bytes:
+    """A close frame has room for 123 bytes of reason."""
+    return reason.encode()[:123].decode(errors="ignore").encode()

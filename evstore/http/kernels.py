@@ -1,0 +1,75 @@
+"""Kernels: list, start, look at, interrupt, restart, shut down."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from evstore.errors import Invalid
+from evstore.http.reply import json_object, json_reply, no_content
+from evstore.http.services import services
+from evstore.kernels.kernel import Kernel
+
+
+def kernel_model(kernel: Kernel) -> dict[str, Any]:
+    """Jupyter's kernel model."""
+    return {
+        "id": kernel.id,
+        "name": kernel.name,
+        "last_activity": kernel.last_activity.isoformat().replace("+00:00", "Z"),
+        "execution_state": kernel.state,
+        "connections": kernel.connections,
+    }
+
+
+def text_field(data: dict[str, Any], name: str) -> str | None:
+    """The string in a JSON object's field; None when it is missing, null or empty. Raises Invalid."""
+    value = data.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Invalid(f"The field {name!r} must be a string, not {value!r}.")
+    return value or None
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """GET /api/kernels."""
+    return json_reply([kernel_model(kernel) for kernel in services(request).kernels.all()])
+
+
+async def start(request: web.Request) -> web.Response:
+    """POST /api/kernels: `name`, `path` (where it runs) and `kernel_id` are all optional."""
+    data = await json_object(request)
+    kernel = await services(request).kernels.start(
+        text_field(data, "name"), path=text_field(data, "path") or "", kernel_id=text_field(data, "kernel_id")
+    )
+    location = services(request).config.url(f"api/kernels/{quote(kernel.id)}")
+    return json_reply(kernel_model(kernel), status=201, headers={"Location": location})
+
+
+async def get(request: web.Request) -> web.Response:
+    """GET /api/kernels/{id}."""
+    return json_reply(kernel_model(_kernel(request)))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE /api/kernels/{id}: returns when the process has ended."""
+    await _kernel(request).stop()
+    return no_content()
+
+
+async def interrupt(request: web.Request) -> web.Response:
+    """POST /api/kernels/{id}/interrupt."""
+    await _kernel(request).interrupt()
+    return no_content()
+
+
+async def restart(request: web.Request) -> web.Response:
+    """POST /api/kernels/{id}/restart: returns when the new process runs; its clients wait until it answers."""
+    kernel = _kernel(request)
+    await kernel.restart()
+    return json_reply(kernel_model(kernel))
+
+
+def _kernel(request: web.Request) -> Kernel:
+    return services(request).kernels.get(request.match_info["kernel_id"])

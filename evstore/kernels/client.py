@@ -1,0 +1,195 @@
+"""One session's end at a kernel: its ZMQ sockets, what it has not received yet, and its websocket.
+
+A client outlives its websocket: a page that loses the network, or reloads after the kernel was
+restarted, comes back with the same session id and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import zmq
+
+from evstore.kernels.messages import BadMessage, Signer
+from evstore.kernels.outbox import Outbox
+from evstore.kernels.sockets import Context, Socket
+from evstore.kernels.wire import CLIENT_CHANNELS, Message, to_v1
+
+logger = logging.getLogger(__name__)
+
+BATCH = 256 * 1024  # bytes of frames that are handed to the websocket at a time
+HELD = 128 * 1024 * 1024  # bytes that a client may send while the kernel does not listen
+RETRY = 0.05  # seconds until a full ZMQ queue is tried again
+FAREWELL = 2  # seconds that a client gets for its last messages
+
+# Why a websocket is closed. After 1000 and 1001 JupyterLab stays away, after all others it comes back.
+FINAL = 1000  # the kernel is gone for good
+RESTART = 1012  # the server is stopped
+TRY_AGAIN_LATER = 1013
+REPLACED = 4001  # a newer websocket with the same session id has taken over
+
+
+class Link(Protocol):
+    """The way to a connected client: its websocket."""
+
+    async def send(self, frames: list[bytes]) -> None:
+        """Send v1 frames, in order, and wait until there is room for more.
+
+        Raises ConnectionError, with nothing sent, when the client is gone.
+        """
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the websocket. Never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a running kernel listens, and the key that signs its messages."""
+
+    addresses: Mapping[str, str]  # of shell, control, stdin and iopub
+    key: bytes
+
+
+class Client:
+    """A session at a kernel, connected or away."""
+
+    def __init__(self, session: str, outbox: Outbox) -> None:
+        self.session = session
+        self.outbox = outbox
+        self.link: Link | None = None
+        self.left_at = 0.0  # the loop's time when the link was lost
+        self._sockets: dict[str, Socket] = {}
+        self._signer = Signer(b"")
+        self._listening = False  # the kernel is up: what the client sends goes through
+        self._held: deque[Message] = deque()
+        self._held_size = 0
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._parting = False  # the writer ends when the outbox is empty
+
+    # the kernel's side
+
+    def attach(self, context: Context, endpoint: Endpoint) -> None:
+        """The kernel has been started: connect. All three sockets have one identity, so that the
+        kernel can ask this client for input while it runs this client's code."""
+        identity = uuid.uuid4().hex.encode()
+        self._signer = Signer(endpoint.key)
+        for channel in CLIENT_CHANNELS:
+            self._sockets[channel] = Socket(
+                context,
+                zmq.DEALER,
+                endpoint.addresses[channel],
+                lambda raw, channel=channel: self._reply(channel, raw),
+                identity=identity,
+            )
+
+    def listen(self) -> None:
+        """The kernel is ready: give it what was held back."""
+        self._listening = True
+        self._send_held()
+
+    def detach(self) -> None:
+        """The kernel has stopped. What it was not given yet was meant for it, not for its successor."""
+        for socket in self._sockets.values():
+            socket.drain()
+            socket.close()
+        self._sockets.clear()
+        self._held.clear()
+        self._held_size = 0
+        self._listening = False
+
+    def put(self, frame: bytes, *, is_output: bool = False) -> None:
+        """A v1 frame for this client."""
+        self.outbox.put(frame, is_output=is_output)
+        self._wake.set()
+
+    def _reply(self, channel: str, raw: list[bytes]) -> None:
+        try:
+            parts = self._signer.unwrap(raw)
+        except BadMessage as error:
+            logger.warning("%s came from a kernel on %s and is ignored", error, channel)
+            return
+        self.put(to_v1(channel, parts))
+
+    # the websocket's side
+
+    def connect(self, link: Link) -> Link | None:
+        """Use this link from now on. Returns the link that it replaces, if that was still there."""
+        replaced = self.disconnect(self.link)
+        self.link = link
+        self._writer = asyncio.create_task(self._write(link))
+        self._wake.set()
+        return replaced
+
+    def disconnect(self, link: Link | None) -> Link | None:
+        """The link is gone. Returns it, or None when another one has replaced it already."""
+        if link is None or link is not self.link:
+            return None
+        if self._writer is not None:
+            self._writer.cancel()
+        self._writer = self.link = None
+        self.left_at = asyncio.get_running_loop().time()
+        return link
+
+    async def receive(self, message: Message) -> None:
+        """A checked message from the client: pass it on, or hold it until the kernel listens."""
+        if self._listening and not self._held and self._send(message):
+            return
+        self._held.append(message)
+        self._held_size += sum(map(len, message.parts))
+        if self._held_size > HELD and self.link is not None:
+            logger.warning("A client sends more than the kernel takes: %d bytes wait", self._held_size)
+            await self.link.close(TRY_AGAIN_LATER, "The kernel does not take messages fast enough.")
+        elif self._listening:
+            self._retry()
+
+    async def part(self, code: int, reason: str) -> None:
+        """Bring the last messages to the client, close its websocket and end the session."""
+        link = self.link
+        if link is not None and self._writer is not None:
+            self._parting = True
+            self._wake.set()
+            await asyncio.wait((self._writer,), timeout=FAREWELL)
+            await link.close(code, reason)
+        self.close()
+
+    def close(self) -> None:
+        """The end of this session at this kernel."""
+        self.disconnect(self.link)
+        self.detach()
+        self.outbox.close()
+
+    def _send(self, message: Message) -> bool:
+        return self._sockets[message.channel].send(self._signer.wrap(message.parts))
+
+    def _send_held(self) -> None:
+        while self._held and self._listening:
+            if not self._send(self._held[0]):
+                self._retry()
+                return
+            self._held_size -= sum(map(len, self._held.popleft().parts))
+
+    def _retry(self) -> None:
+        asyncio.get_running_loop().call_later(RETRY, self._send_held)
+
+    async def _write(self, link: Link) -> None:
+        """Bring what is in the outbox to the client, as fast as it takes it."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while frames := self.outbox.take(BATCH):
+                try:
+                    await link.send(frames)
+                except ConnectionError:
+                    self.outbox.put_back(frames)
+                    return
+            if self._parting:
+                return

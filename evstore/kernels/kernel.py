@@ -1,0 +1,183 @@
+"""One kernel's life: start, interrupt, restart, stop; and when it dies, again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from evstore.errors import CannotStart, NotFound
+from evstore.kernels.activity import DEAD, RESTARTING
+from evstore.kernels.client import FINAL, Client, Link
+from evstore.kernels.place import Place
+from evstore.kernels.process import KernelProcess
+from evstore.kernels.pump import Pump
+from evstore.paths import ContentPath
+
+logger = logging.getLogger(__name__)
+
+POLL = 0.5  # seconds between looks at the process
+STABLE = 10.0  # seconds after which a kernel counts as up, and earlier deaths are forgotten
+MAX_DEATHS = 5  # in a row, until it is left dead
+ECHO = 0.05  # seconds in which the last messages of an ended process arrive
+
+
+class Kernel:
+    """A kernel that has an id, and a process that may change. All changes take turns."""
+
+    def __init__(
+        self,
+        kernel_id: str,
+        name: str,
+        pump: Pump,
+        process: KernelProcess,
+        place: Place,
+        ended: Callable[[Kernel], None],
+    ) -> None:
+        self.id = kernel_id
+        self.name = name
+        self._pump = pump
+        self._process = process
+        self._place = place
+        self._ended = ended  # called once, when it is over
+        self._turn = asyncio.Lock()
+        self._is_over = False
+        self._deaths = 0
+        self._launched_at = 0.0
+        self._warm_up: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> str:
+        """starting, idle, busy, restarting or dead."""
+        return self._pump.activity.state
+
+    @property
+    def last_activity(self) -> datetime:
+        return self._pump.activity.at
+
+    @property
+    def connections(self) -> int:
+        """How many websockets are open."""
+        return self._pump.connections
+
+    def connect(self, session: str, link: Link) -> Client:
+        """A client has opened a websocket."""
+        return self._pump.connect(session, link)
+
+    def disconnect(self, client: Client, link: Link) -> None:
+        """The websocket of this client has been closed."""
+        self._pump.disconnect(client, link)
+
+    def follow(self, old_path: str, new_path: str) -> None:
+        """The notebook has been renamed. The running process can't be told, but the next one is."""
+        if self._place.path == old_path:
+            self._place.path = ContentPath.parse(new_path)
+
+    async def start(self) -> None:
+        """Launch the process; returns before the kernel answers. Raises CannotStart."""
+        async with self._turn:
+            try:
+                await self._launch()
+            except BaseException:
+                await self._finish(FINAL, "The kernel could not be started.")
+                raise
+            self._watch = asyncio.create_task(self._look_after())
+
+    async def interrupt(self) -> None:
+        """Interrupt what it runs. One that is starting runs nothing, and the signal would end it."""
+        async with self._turn:
+            self._check_alive()
+            if self._pump.is_ready:
+                await self._process.interrupt()
+
+    async def restart(self) -> None:
+        """Stop the process and launch another; returns before that answers. Raises CannotStart."""
+        async with self._turn:
+            self._check_alive()
+            self._deaths = 0
+            self._pump.activity.state = RESTARTING
+            await self._process.stop(restart=True)
+            await self._launch_again()
+
+    async def stop(self, code: int = FINAL, reason: str = "The kernel was shut down.") -> None:
+        """End the kernel, and its websockets with this code. Nothing happens if it is over already."""
+        async with self._turn:
+            if not self._is_over:
+                await self._process.stop()
+                await self._finish(code, reason)
+
+    # inside: always with the turn taken
+
+    def _check_alive(self) -> None:
+        if self._is_over:
+            raise NotFound(f"Kernel does not exist: {self.id}")
+
+    async def _launch(self) -> None:
+        endpoint = await self._process.launch(self._place.folder(), self._place.session_name())
+        self._pump.attach(endpoint)
+        self._warm_up = asyncio.create_task(self._pump.warm_up())
+        self._launched_at = asyncio.get_running_loop().time()
+
+    async def _launch_again(self) -> None:
+        await self._let_go()
+        try:
+            await self._launch()
+        except CannotStart:
+            self._pump.announce(DEAD)
+            await self._finish(FINAL, "The kernel could not be started again.")
+            raise
+
+    async def _let_go(self) -> None:
+        """The process has ended: take its last messages, and drop its sockets."""
+        if self._warm_up is not None:
+            self._warm_up.cancel()
+        await asyncio.sleep(ECHO)
+        self._pump.detach()
+
+    async def _finish(self, code: int, reason: str) -> None:
+        self._is_over = True
+        await self._let_go()
+        self._ended(self)
+        await self._pump.close(code, reason)
+        if self._watch is not None and self._watch is not asyncio.current_task():
+            self._watch.cancel()
+
+    async def _look_after(self) -> None:
+        """Notice when the process dies, and start it again."""
+        while not self._is_over:
+            await asyncio.sleep(POLL)
+            self._pump.forget_the_lost()
+            async with self._turn:
+                exit_code = None if self._is_over else await self._process.poll()
+                if exit_code is not None:
+                    await self._revive(exit_code)
+                elif asyncio.get_running_loop().time() - self._launched_at > STABLE:
+                    self._deaths = 0
+
+    async def _revive(self, exit_code: int) -> None:
+        self._deaths += 1
+        words = f"; it said: {words}" if (words := self._process.last_words) else ""
+        was_ready = self._pump.is_ready
+        await self._let_go()
+        await self._process.stop(now=True, restart=True)  # what it has left behind
+        if self._deaths > MAX_DEATHS:
+            logger.error("Kernel %s (%s) keeps dying and is given up%s", self.id, self.name, words)
+            self._pump.announce(DEAD)
+            await self._finish(FINAL, "The kernel keeps dying.")
+            return
+        logger.warning(
+            "Kernel %s (%s) died with exit code %d and is started again%s",
+            self.id,
+            self.name,
+            exit_code,
+            words,
+        )
+        self._pump.announce(RESTARTING)
+        if not was_ready:
+            self._process.forget_ports()
+        try:
+            await self._launch_again()
+        except CannotStart as error:
+            logger.error("Kernel %s (%s) is given up: %s", self.id, self.name, error.message)

@@ -1,0 +1,143 @@
+"""All running kernels of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from os import fsencode
+from pathlib import Path
+
+import zmq
+import zmq.asyncio
+
+from evstore.errors import CannotStart, Invalid, NotFound, Unavailable
+from evstore.kernels.client import RESTART
+from evstore.kernels.kernel import Kernel
+from evstore.kernels.place import Place
+from evstore.kernels.process import KernelProcess, Runtime
+from evstore.kernels.pump import Pump
+from evstore.kernels.specs import KernelSpecs
+from evstore.paths import ContentPath
+
+logger = logging.getLogger(__name__)
+
+KERNEL_ID = re.compile(r"[\w-]{1,100}", re.ASCII)  # it becomes a part of file names
+SOCKET_NAME = 12  # bytes of a socket's name in the runtime folder
+
+
+class Kernels:
+    """Starts kernels and knows the running ones by id."""
+
+    def __init__(self, folder: Path, specs: KernelSpecs, *, transport: str = "ipc") -> None:
+        self._folder = folder
+        self._specs = specs
+        self._transport = transport
+        self._kernels: dict[str, Kernel] = {}
+        self._runtime: Runtime | None = None
+        self._is_closed = False
+        self._listeners: list[Callable[[Kernel], None]] = []
+
+    def on_end(self, listener: Callable[[Kernel], None]) -> None:
+        """Call this with each kernel that ends, for whatever reason."""
+        self._listeners.append(listener)
+
+    def all(self) -> list[Kernel]:
+        """The running kernels, the oldest first."""
+        return list(self._kernels.values())
+
+    def find(self, kernel_id: str) -> Kernel | None:
+        return self._kernels.get(kernel_id)
+
+    def get(self, kernel_id: str) -> Kernel:
+        """The kernel of this id. Raises NotFound."""
+        kernel = self._kernels.get(kernel_id)
+        if kernel is None:
+            raise NotFound(f"Kernel does not exist: {kernel_id}")
+        return kernel
+
+    async def start(
+        self,
+        name: str | None = None,
+        *,
+        path: str = "",
+        kernel_id: str | None = None,
+        is_session: bool = False,
+    ) -> Kernel:
+        """Start a kernel, or return the running one of that id.
+
+        `path` is an API path: the kernel runs in the nearest folder at or above it that exists.
+        Raises CannotStart for a kernel that is not installed or does not come up.
+        """
+        if kernel_id is None:
+            kernel_id = str(uuid.uuid4())
+        elif not KERNEL_ID.fullmatch(kernel_id):
+            raise Invalid(f"{kernel_id!r} can't be a kernel's id: letters, digits, _ and - are possible.")
+        place = Place(self._folder, ContentPath.parse(path), is_session)
+        name = await self._installed(name)
+        if self._is_closed:
+            raise Unavailable("The server is shutting down.")
+        if kernel_id in self._kernels:
+            return self._kernels[kernel_id]
+        kernel = self._make(kernel_id, name, place)
+        self._kernels[kernel_id] = kernel
+        await kernel.start()
+        logger.info("Kernel %s (%s) started", kernel_id, name)
+        return kernel
+
+    async def close(self) -> None:
+        """Stop all kernels, those that are just being started too, and let their pages know."""
+        self._is_closed = True
+        await asyncio.gather(
+            *(kernel.stop(RESTART, "The server is shutting down.") for kernel in self.all()),
+            return_exceptions=True,
+        )
+        if self._runtime is not None:
+            self._runtime.context.destroy(linger=0)
+            await asyncio.to_thread(shutil.rmtree, self._runtime.folder, ignore_errors=True)
+
+    async def _installed(self, name: str | None) -> str:
+        """The exact name of an installed kernel, the default one's for None. Raises CannotStart."""
+        wanted = name or await self._specs.default_name()
+        try:
+            return (await self._specs.get(wanted)).name
+        except NotFound:
+            raise CannotStart(
+                f"The '{wanted}' kernel is not available. Please pick another suitable kernel instead, "
+                "or install that kernel.",
+                short_message=f"{wanted} not found",
+            ) from None
+
+    def _make(self, kernel_id: str, name: str, place: Place) -> Kernel:
+        if self._runtime is None:
+            self._runtime = Runtime(
+                zmq.asyncio.Context(), _private_folder(), self._transport, self._specs.manager
+            )
+        pump = Pump(kernel_id, self._runtime.context)
+        return Kernel(
+            kernel_id, name, pump, KernelProcess(kernel_id, name, self._runtime), place, self._ended
+        )
+
+    def _ended(self, kernel: Kernel) -> None:
+        if self._kernels.get(kernel.id) is kernel:
+            del self._kernels[kernel.id]
+            for listener in self._listeners:
+                listener(kernel)
+
+
+def _private_folder() -> Path:
+    """A new folder that only this user can look into (mode 0700), with a path that is short enough.
+
+    The address of a Unix socket has room for about 100 bytes, and some systems have long names
+    for their temporary folders.
+    """
+    for parent in (tempfile.gettempdir(), "/tmp"):
+        folder = Path(tempfile.mkdtemp(prefix="evstore-", dir=parent))
+        if len(fsencode(folder)) + SOCKET_NAME < zmq.IPC_PATH_MAX_LEN:
+            return folder
+        folder.rmdir()
+    raise CannotStart("There is no folder for temporary files with a path short enough for kernels' sockets.")

@@ -1,0 +1,183 @@
+"""A kernel's process, by way of jupyter_client: the only module that touches its kernel manager.
+
+jupyter_client knows how kernels are launched (through any provisioner that a kernelspec names),
+interrupted and asked to leave. It does not get to watch or restart them, and its own sockets
+serve for nothing but that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import uuid
+from collections import deque
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import zmq.asyncio
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from jupyter_client.session import Session
+
+from evstore.errors import CannotStart
+from evstore.kernels.client import Endpoint
+
+logger = logging.getLogger(__name__)
+# jupyter_client logs its errors with a traceback, or the whole command, and raises them as well
+quiet = logging.getLogger(f"{__name__}.jupyter_client")
+quiet.setLevel(logging.CRITICAL)
+logging.getLogger("traitlets").setLevel(logging.CRITICAL)
+
+CHANNELS = ("shell", "control", "stdin", "iopub")
+GRACE = 4.0  # seconds that a kernel has to leave: half of them until SIGTERM, all until SIGKILL
+LAST_WORDS = 20  # lines
+LINE = 2000  # bytes of a line that are kept
+SECRETS = frozenset(("EVSTORE_TOKEN", "EVSTORE_PASSWORD", "EVSTORE_PASSWORD_HASH"))
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What all kernels of a server share."""
+
+    context: zmq.asyncio.Context
+    folder: Path  # of connection files and sockets; nobody else may look into it
+    transport: str  # ipc or tcp
+    specs: KernelSpecManager
+
+
+class Manager(Protocol):
+    """What is used of jupyter_client's AsyncKernelManager, with the types that it leaves open."""
+
+    kernel_id: str
+    transport: str
+    ip: str
+    session: Session
+    provisioner: KernelProvisionerBase | None
+
+    @property
+    def has_kernel(self) -> bool: ...
+    def start_kernel(self, **options: object) -> Awaitable[None]: ...
+    def interrupt_kernel(self) -> Awaitable[None]: ...
+    def shutdown_kernel(self, *, now: bool, restart: bool) -> Awaitable[None]: ...
+    def cleanup_resources(self) -> Awaitable[None]: ...
+    def cleanup_random_ports(self) -> None: ...
+
+
+class KernelProcess:
+    """The process of one kernel, and after a restart the next one."""
+
+    def __init__(self, kernel_id: str, name: str, runtime: Runtime) -> None:
+        self._name = name
+        manager = AsyncKernelManager(
+            kernel_name=name,
+            kernel_spec_manager=runtime.specs,
+            context=runtime.context,
+            connection_file=str(runtime.folder / f"kernel-{kernel_id}.json"),
+            transport=runtime.transport,
+            shutdown_wait_time=GRACE,
+            log=quiet,
+        )
+        self._manager = cast(Manager, manager)
+        self._manager.kernel_id = kernel_id
+        if runtime.transport == "ipc":  # an address of few bytes, for the system allows about 100
+            self._manager.ip = str(runtime.folder / uuid.uuid4().hex[:8])
+        self._printed = Printed()
+
+    @property
+    def last_words(self) -> str:
+        """The end of what the process wrote to its own stdout and stderr, past all kernel messages."""
+        return self._printed.text
+
+    async def launch(self, folder: Path, session_name: str | None) -> Endpoint:
+        """Start the process in `folder`. Raises CannotStart when that fails."""
+        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+        environment.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or ipykernel starts with a warning
+        if session_name is not None:
+            environment["JPY_SESSION_NAME"] = session_name
+        output = self._printed.open()
+        try:
+            await self._manager.start_kernel(cwd=str(folder), env=environment, stdout=output, stderr=output)
+        except BaseException as error:  # cancellation too: nothing may be left running
+            await self.stop(now=True)
+            if not isinstance(error, Exception):
+                raise
+            raise CannotStart(
+                f"The '{self._name}' kernel could not be started: {error}",
+                short_message=f"Error starting kernel {self._name}",
+            ) from error
+        finally:
+            os.close(output)
+        key: bytes = self._manager.session.key
+        return Endpoint({channel: self._address(channel) for channel in CHANNELS}, key)
+
+    async def poll(self) -> int | None:
+        """None while the process runs, then its exit code."""
+        provisioner = self._manager.provisioner
+        return 0 if provisioner is None else await provisioner.poll()
+
+    async def interrupt(self) -> None:
+        """Interrupt what the kernel runs, in the way that its kernelspec asks for."""
+        await self._manager.interrupt_kernel()
+
+    async def stop(self, *, now: bool = False, restart: bool = False) -> None:
+        """End the process: ask it, or with `now` kill it and all it has started."""
+        if self._manager.has_kernel:
+            await self._manager.shutdown_kernel(now=now, restart=restart)
+        elif not restart:
+            await self._manager.cleanup_resources()
+        self._printed.close()
+
+    def forget_ports(self) -> None:
+        """Use other TCP ports for the next launch: these may have been taken by somebody else."""
+        self._manager.cleanup_random_ports()
+
+    def _address(self, channel: str) -> str:
+        port: int = getattr(self._manager, f"{channel}_port")
+        separator = ":" if self._manager.transport == "tcp" else "-"
+        return f"{self._manager.transport}://{self._manager.ip}{separator}{port}"
+
+
+class Printed:
+    """What a process writes to stdout and stderr: read, so that it never blocks, and mostly thrown away.
+
+    Kernels send their output as messages; this is what the interpreter says when it crashes,
+    or a library that writes past Python. It does not belong on the server's terminal.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque(maxlen=LAST_WORDS)
+        self._fd: int | None = None
+
+    @property
+    def text(self) -> str:
+        self._read()
+        return b"\n".join(self._lines).decode(errors="replace").strip()
+
+    def open(self) -> int:
+        """A new pipe. Returns the end to write to, which the caller closes."""
+        self.close()
+        self._fd, output = os.pipe()
+        os.set_blocking(self._fd, False)
+        asyncio.get_running_loop().add_reader(self._fd, self._read)
+        return output
+
+    def close(self) -> None:
+        self._read()
+        if self._fd is not None:
+            asyncio.get_running_loop().remove_reader(self._fd)
+            os.close(self._fd)
+        self._fd = None
+
+    def _read(self) -> None:
+        if self._fd is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._fd, 64 * 1024):
+                unfinished = self._lines.pop() if self._lines else b""
+                self._lines.extend(line[:LINE] for line in (unfinished + data).split(b"\n"))
+            asyncio.get_running_loop().remove_reader(self._fd)  # all writers are gone

@@ -1,0 +1,102 @@
+"""Kernelspecs: which kernels are installed. Found by jupyter_client, in Jupyter's own folders."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec as FoundSpec
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from traitlets import TraitError
+
+from evstore.errors import NotFound
+
+logger = logging.getLogger(__name__)
+quiet = logging.getLogger(f"{__name__}.jupyter_client")  # it logs tracebacks of broken files
+quiet.setLevel(logging.CRITICAL)
+
+PYTHON = "python3"
+BROKEN = (OSError, ValueError, TypeError, TraitError, NoSuchKernel)  # what reading a kernel.json may raise
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSpec:
+    """An installed kernel."""
+
+    name: str  # in lower case: names differ in more than that
+    spec: dict[str, Any]  # what kernel.json says: argv, display_name, language, env, ...
+    folder: Path
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """The files that front ends want to know of, by what they call them: logos, kernel.js, kernel.css."""
+        names = [name for name in ("kernel.js", "kernel.css") if (self.folder / name).exists()]
+        logos = {path.stem: path.name for path in sorted(self.folder.glob("logo-*"))}
+        return {name: name for name in names} | logos
+
+
+class KernelSpecs:
+    """All installed kernels. Every call looks on the disk, in a thread: they may be installed any time."""
+
+    def __init__(self, default: str = PYTHON) -> None:
+        self._default = default
+        self.manager = KernelSpecManager(log=quiet)
+
+    async def all(self) -> dict[str, KernelSpec]:
+        """The kernelspecs that can be read, by name. One that can't is warned about and left out."""
+        return await asyncio.to_thread(self._all)
+
+    async def get(self, name: str) -> KernelSpec:
+        """The kernelspec of this name, in any case. Raises NotFound."""
+        return await asyncio.to_thread(self._get, name)
+
+    async def default_name(self) -> str:
+        """The kernel that is started when none is asked for: the configured one, if it is installed."""
+        names = await self.all()
+        default = self._default.lower()
+        if default in names or not names:
+            return default
+        return PYTHON if PYTHON in names else min(names)
+
+    async def resource(self, name: str, file: str) -> Path:
+        """The path of a file in the kernelspec's folder. Raises NotFound, also for what lies outside."""
+        spec = await self.get(name)
+        return await asyncio.to_thread(_file_in, spec.folder, file)
+
+    def _all(self) -> dict[str, KernelSpec]:
+        specs: dict[str, KernelSpec] = {}
+        folders: dict[str, str] = self.manager.find_kernel_specs()
+        for name in folders:
+            try:
+                specs[name] = self._read(name)
+            except BROKEN as error:
+                logger.warning("Kernelspec %s in %s is left out: %s", name, folders[name], error)
+        return specs
+
+    def _get(self, name: str) -> KernelSpec:
+        try:
+            return self._read(name)
+        except NoSuchKernel:
+            if name.lower() == "python":  # what old notebooks call it
+                return self._get(PYTHON)
+            raise NotFound(f"Kernel spec {name} not found") from None
+        except BROKEN as error:
+            raise NotFound(f"Kernel spec {name} can't be read: {error}") from None
+
+    def _read(self, name: str) -> KernelSpec:
+        found: FoundSpec = self.manager.get_kernel_spec(name)
+        return KernelSpec(name.lower(), found.to_dict(), Path(found.resource_dir))
+
+
+def _file_in(folder: Path, file: str) -> Path:
+    try:
+        root = folder.resolve()
+        path = (root / file).resolve()
+        if path.is_relative_to(root) and path.is_file():
+            return path
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    raise NotFound(f"No such file: {file}")
