@@ -31,16 +31,14 @@ LISTING = b"listing"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A body in parts that are joined when it is sent, and its headers."""
+    """A body that is ready to be sent, and its headers."""
 
-    head: bytes
-    content: bytes
-    tail: bytes
+    body: bytes
     headers: dict[str, str]
 
     @property
     def size(self) -> int:
-        return len(self.head) + len(self.content) + len(self.tail) + 500
+        return len(self.body) + 500  # what the objects around it take, roughly
 
 
 class ReplyCache:

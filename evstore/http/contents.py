@@ -75,8 +75,7 @@ async def show(request: web.Request, path: str) -> web.Response:
     etag = reply.headers.get("ETag")
     if etag is not None and request.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers=reply.headers)
-    body = reply.head + reply.content + reply.tail if reply.content else reply.head
-    return web.Response(body=body, content_type="application/json", headers=reply.headers)
+    return web.Response(body=reply.body, content_type="application/json", headers=reply.headers)
 
 
 async def _make_reply(app: Services, request: web.Request, raw: str) -> tuple[Reply, int, tuple[bytes, ...]]:
@@ -153,14 +152,13 @@ async def _with_body(
             as_of=as_of,
         )
         del model["content"]
-        head = orjson.dumps(model)[:-1] + b',"content":'
-        return Reply(head, content, b"}", _headers(entry))
+        return Reply(b'%b,"content":%b}' % (orjson.dumps(model)[:-1], content), _headers(entry))
 
     return await off_loop(size, render)
 
 
 def _plain(entry: Entry, model: models.Model) -> Reply:
-    return Reply(orjson.dumps(model), b"", b"", _headers(entry))
+    return Reply(orjson.dumps(model), _headers(entry))
 
 
 def _headers(entry: Entry) -> dict[str, str]:
