@@ -16,6 +16,7 @@ class Config:
     db: Path  # the log
     host: str = "127.0.0.1"
     port: int = 8888
+    port_retries: int = 0  # how many ports after it may be taken in its place
     base_url: str = "/"  # begins and ends with a slash
     token: str = ""  # "" with no password either: everybody is let in
     password_hash: str = ""  # argon2
@@ -26,6 +27,8 @@ class Config:
     max_body_size: int = 512 * MIB  # bytes
     kernel_transport: str = "ipc"
     default_kernel: str = "python3"
+    lab_settings: Path | None = None  # None: where JupyterLab keeps the user's settings
+    lab_workspaces: Path | None = None  # None: where JupyterLab keeps workspaces
 
     def url(self, path: str) -> str:
         """`path` (without a leading slash) below the base URL."""

@@ -18,7 +18,8 @@ from evstore.config import Config
 from evstore.http.app import ROUTES, make_app
 from evstore.http.routing import Route
 from evstore.http.server import serving
-from evstore.http.services import Services, over_store
+from evstore.http.services import Services, kernel_services, over_store
+from evstore.lab import LabLoader
 from evstore.store import Store
 
 TOKEN = "test-token"
@@ -32,11 +33,24 @@ async def make_services(tmp_path: Path, **config: Any) -> AsyncIterator[Services
     """Services for a test: a folder in `tmp_path`, the token TOKEN, any free port; `config` as in Config."""
     folder = tmp_path / "folder"
     folder.mkdir(exist_ok=True)
-    defaults: dict[str, Any] = {"folder": folder, "db": tmp_path / "log.db", "port": 0, "token": TOKEN}
+    defaults: dict[str, Any] = {
+        "folder": folder,
+        "db": tmp_path / "log.db",
+        "port": 0,
+        "token": TOKEN,
+        "lab_settings": tmp_path / "lab-settings",
+        "lab_workspaces": tmp_path / "lab-workspaces",
+    }
     settings = Config(**(defaults | config))
     store = await Store.open(settings.db)
     try:
-        yield Services(config=settings, auth=Auth.of(settings, SECRET), **over_store(store, settings))
+        yield Services(
+            config=settings,
+            auth=Auth.of(settings, SECRET),
+            lab=LabLoader(settings),
+            **over_store(store, settings),
+            **kernel_services(settings),
+        )
     finally:
         await store.close()
 

@@ -43,7 +43,9 @@ def error_response(status: int, message: str, *, reason: str | None = None) -> w
 
 def response_to(error: errors.EvstoreError) -> web.Response:
     """The answer to a request that ended in `error`."""
-    response = error_response(status_of(error), error.message)
+    response = error_response(status_of(error), error.message, reason=error.reason)
+    if isinstance(error, errors.CannotStart):
+        response.body = orjson.dumps({"message": error.message, "short_message": error.short_message})
     response.headers.update(HEADERS.get(type(error), {}))
     return response
 
@@ -61,4 +63,7 @@ def http_error_response(error: web.HTTPException, max_body: int) -> web.Response
         case web.HTTPRequestEntityTooLarge():
             return error_response(413, f"The request's body is larger than {max_body} bytes.")
         case _:
-            return error_response(error.status, error.reason)
+            response = error_response(error.status, error.reason)
+            if (span := error.headers.get("Content-Range")) is not None:
+                response.headers["Content-Range"] = span
+            return response

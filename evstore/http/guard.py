@@ -23,6 +23,7 @@ from evstore.http.errors import error_response, http_error_response, response_to
 from evstore.http.origin import Origins
 from evstore.http.pages import error_page
 from evstore.http.policy import content_security_policy
+from evstore.http.redirect import redirect, without_slashes, without_token
 from evstore.http.reply import read_at_most
 from evstore.http.routing import FORM, Access, Route
 from evstore.http.scrub import scrub
@@ -117,13 +118,13 @@ class Guard:
         if caller is None:
             if not is_page:
                 raise Forbidden("You are not signed in: log in, or send this server's token.")
-            target = quote(_without_token(request), safe="/")
-            return web.Response(status=302, headers={"Location": f"{self._base_url}login?next={target}"})
+            target = quote(without_token(request), safe="/")
+            return redirect(f"{self._base_url}login?next={target}")
         request[CALLER] = caller
         if route.activity and "no_track_activity" not in request.rel_url.raw_query_string:
             self._activity.last = time.time()
         if is_page and "token" in request.query:
-            return web.Response(status=302, headers={"Location": _without_token(request)})
+            return redirect(without_token(request))
         return None
 
     def _check_xsrf(self, request: web.Request) -> None:
@@ -149,9 +150,7 @@ class Guard:
         if error is not None and error.status != 404:
             return http_error_response(error, self._max_body)
         if (raw.endswith("/") or raw.startswith("//")) and raw.strip("/") and request.method != "PATCH":
-            query = request.rel_url.raw_query_string
-            path = "/" + quote(raw.strip("/"), safe="/%:@!$&'()*+,;=~")
-            return web.Response(status=302, headers={"Location": f"{path}?{query}" if query else path})
+            return without_slashes(request)
         raise NotFound(f"There is nothing at {request.path}")
 
     def _unhandled(self, request: web.Request, route: Route | None) -> web.StreamResponse:
@@ -169,10 +168,8 @@ class Guard:
         self, request: web.Request, route: Route | None, response: web.Response, message: str
     ) -> web.Response:
         """`response`, or a page of the same status for somebody who is looking at one."""
-        if route is not None and route.access is not Access.PAGE:
-            return response
-        is_api = request.path.startswith(f"{self._base_url}api/")
-        if route is None and (is_api or "text/html" not in request.headers.get("Accept", "")):
+        is_page = route is None or route.access is Access.PAGE
+        if not is_page or "text/html" not in request.headers.get("Accept", ""):
             return response
         return error_page(response.status, message, base_url=self._base_url)
 
@@ -191,14 +188,6 @@ class Guard:
         if access is not Access.ASSET:
             for cookie in self.doorman.due_cookies(request):
                 headers.add("Set-Cookie", cookie)
-
-
-def _without_token(request: web.Request) -> str:
-    """The request's path and query as they came, but for `token` (S5)."""
-    query = "&".join(
-        part for part in request.rel_url.raw_query_string.split("&") if part.partition("=")[0] != "token"
-    )
-    return f"{request.rel_url.raw_path}?{query}" if query else request.rel_url.raw_path
 
 
 def _check_utf8(raw_path: str) -> None:

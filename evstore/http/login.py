@@ -21,6 +21,7 @@ from evstore.errors import Invalid
 from evstore.http.auth import CALLER, DOORMAN, Caller, caller
 from evstore.http.pages import page
 from evstore.http.proxy import address_of
+from evstore.http.redirect import redirect, safe_next
 from evstore.http.reply import json_object, json_reply
 from evstore.http.routing import FORM
 from evstore.http.services import Services, services
@@ -70,24 +71,9 @@ async def logout(request: web.Request) -> web.Response:
     return response
 
 
-def safe_next(wanted: str, base_url: str) -> str:
-    """Where to go after the login: `wanted` if it is an address below `base_url` on this very server (S19).
-
-    Browsers take `//host`, `/\\host` and tabs within either as another host, so that everything but a
-    plain absolute path leads to the start page instead (CVE-2025-61669 and those before it).
-    """
-    plain = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
-    if not plain or any(char <= " " or char == "\x7f" for char in wanted):
-        return base_url
-    if not (wanted.partition("?")[0] + "/").startswith(base_url):
-        return base_url
-    return quote(wanted, safe="/%?#[]@:!$&'()*+,;=~")
-
-
 def _onward(request: web.Request) -> web.Response:
     base_url = services(request).config.base_url
-    target = safe_next(request.query.get("next", base_url), base_url)
-    return web.Response(status=302, headers={"Location": target})
+    return redirect(safe_next(request.query.get("next", base_url), base_url))
 
 
 def _form(request: web.Request, status: int = 200, error: str = "") -> web.Response:

@@ -7,6 +7,7 @@ from importlib.metadata import version as version_of
 
 from aiohttp import web
 
+from evstore.http.redirect import redirect
 from evstore.http.reply import json_reply, read_at_most
 from evstore.http.scrub import scrub
 from evstore.http.services import services
@@ -25,7 +26,7 @@ async def version(request: web.Request) -> web.Response:
 
 async def root(request: web.Request) -> web.Response:
     """GET /: JupyterLab."""
-    return web.Response(status=302, headers={"Location": services(request).config.url("lab")})
+    return redirect(services(request).config.url("lab"))
 
 
 async def shutdown(request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
+from evstore.config import Config
 from evstore.errors import Unavailable
 from evstore.http.app import make_app
 from evstore.http.scrub import scrub
@@ -64,7 +65,7 @@ async def serving(services: Services, app: web.Application | None = None) -> Asy
     )
     await runner.setup()
     try:
-        await _listen(runner, services)
+        await _listen(runner, services.config)
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
@@ -77,16 +78,20 @@ async def run_server(services: Services, on_ready: Callable[[int], None]) -> Non
         await services.stop.wait()
 
 
-async def _listen(runner: web.AppRunner, services: Services) -> None:
-    host, port = services.config.host, services.config.port
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        match error.errno:
-            case errno.EADDRINUSE:
-                why = f"Port {port} is taken by another program; choose one with --port."
-            case errno.EACCES:
+async def _listen(runner: web.AppRunner, config: Config) -> None:
+    """Listen on the configured port or, when it is taken and may be another, on the first free one after it."""
+    last = min(config.port + config.port_retries, 65535)
+    for port in range(config.port, last + 1):
+        try:
+            await web.TCPSite(runner, config.host, port).start()
+            return
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+            if error.errno == errno.EACCES:
                 why = f"Port {port} needs more rights; choose one above 1023 with --port."
-            case _:
-                why = f"Can't listen on {host}, port {port}: {error.strerror or error}."
-        raise Unavailable(why) from None
+            else:
+                why = f"Can't listen on {config.host}, port {port}: {error.strerror or error}."
+            raise Unavailable(why) from None
+    ports = f"The ports {config.port} to {last} are" if last > config.port else f"Port {config.port} is"
+    raise Unavailable(f"{ports} taken by another program; choose one with --port.")

@@ -15,7 +15,11 @@ from evstore.config import Config
 from evstore.contents import Contents
 from evstore.history import History
 from evstore.http.cache import ReplyCache
+from evstore.kernels.manager import Kernels
+from evstore.kernels.specs import KernelSpecs
+from evstore.lab import LabLoader
 from evstore.notebooks import CellCache
+from evstore.sessions import Sessions
 from evstore.store import Store
 from evstore.uploads import Uploads
 
@@ -39,6 +43,14 @@ class FromStore(TypedDict):
     replies: ReplyCache
 
 
+class FromKernels(TypedDict):
+    """What `kernel_services` makes."""
+
+    kernelspecs: KernelSpecs
+    kernels: Kernels
+    sessions: Sessions
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a handler may call. Handlers get it as `services(request)`."""
@@ -51,6 +63,10 @@ class Services:
     history: History
     uploads: Uploads
     replies: ReplyCache
+    lab: LabLoader
+    kernelspecs: KernelSpecs
+    kernels: Kernels  # closed when the application shuts down
+    sessions: Sessions
     cells: CellCache = field(default_factory=CellCache)
     activity: Activity = field(default_factory=Activity)
     stop: asyncio.Event = field(default_factory=asyncio.Event)  # set: the server shuts down
@@ -68,6 +84,13 @@ def over_store(store: Store, config: Config) -> FromStore:
         uploads=Uploads(config.max_body_size),
         replies=replies,
     )
+
+
+def kernel_services(config: Config) -> FromKernels:
+    """The services for running code, as arguments of Services."""
+    kernelspecs = KernelSpecs(config.default_kernel)
+    kernels = Kernels(config.folder, kernelspecs, transport=config.kernel_transport)
+    return FromKernels(kernelspecs=kernelspecs, kernels=kernels, sessions=Sessions(kernels))
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -41,13 +41,17 @@ async def own_file(request: web.Request) -> web.StreamResponse:
 
 def find_file(folder: Path, path: str) -> Path:
     """The file at `path` below `folder`. Raises NotFound unless it is a regular file in there."""
-    names = path.split("/")
-    if any(name in ("", ".", "..") for name in names) or re.search(r"[\\:\0]", path):
-        raise NotFound(f"No such file: {path!r}")
-    found = folder.joinpath(*names)
+    check_names(path)
+    found = folder / path
     if not found.is_file() or not found.resolve().is_relative_to(folder.resolve()):
         raise NotFound(f"No such file: {path!r}")
     return found
+
+
+def check_names(path: str) -> None:
+    """Raise NotFound unless `path` can only lead downwards."""
+    if any(name in ("", ".", "..") for name in path.split("/")) or re.search(r"[\\:\0]", path):
+        raise NotFound(f"No such file: {path!r}")
 
 
 def file_response(path: Path) -> web.FileResponse:

@@ -1,0 +1,156 @@
+"""What JupyterLab asks of its own server below `/lab/api` (jupyter-surface.md 2.4). All in threads.
+
+Managing extensions is read-only: what is installed is listed, and installing is pip's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from evstore.errors import Invalid, NotFound
+from evstore.http.reply import json_object, json_reply, no_content, read_at_most
+from evstore.http.services import services
+
+if TYPE_CHECKING:
+    from evstore.lab.lab import Lab
+
+MAX_SAVED = 16 * 1024 * 1024  # bytes of a setting or a workspace
+LISTING = "@jupyterlab/extensionmanager-extension/listings.json"
+LISTED: dict[str, list[str]] = {
+    "blocked_extensions_uris": [],
+    "allowed_extensions_uris": [],
+    "blocked_extensions": [],
+    "allowed_extensions": [],
+}
+FORMATS = {"json": ".json", "csv": ".csv", "markdown": ".md"}
+
+
+async def _lab(request: web.Request) -> Lab:
+    return await services(request).lab.get()
+
+
+async def settings(request: web.Request) -> web.Response:
+    """GET /lab/api/settings: all of them, or with `?ids_only=true` their ids."""
+    lab = await _lab(request)
+    if request.query.get("ids_only") == "true":
+        return json_reply(await asyncio.to_thread(lab.settings.ids))
+    return web.Response(body=await asyncio.to_thread(lab.settings.all), content_type="application/json")
+
+
+async def setting(request: web.Request) -> web.Response:
+    """GET /lab/api/settings/{id}."""
+    lab = await _lab(request)
+    return json_reply(await asyncio.to_thread(lab.settings.one, request.match_info["name"]))
+
+
+async def save_setting(request: web.Request) -> web.Response:
+    """PUT /lab/api/settings/{id}: `{"raw": "..."}`, JSON5 that is kept word for word."""
+    raw = (await json_object(request, required=True)).get("raw")
+    if not isinstance(raw, str):
+        raise Invalid("Invalid format for JSON payload. Must be in the form {'raw': ...}")
+    lab = await _lab(request)
+    await asyncio.to_thread(lab.settings.save, request.match_info["name"], raw)
+    return no_content()
+
+
+async def workspaces(request: web.Request) -> web.Response:
+    """GET /lab/api/workspaces."""
+    lab = await _lab(request)
+    return json_reply(await asyncio.to_thread(lab.workspaces.all))
+
+
+async def workspace(request: web.Request) -> web.Response:
+    """GET /lab/api/workspaces/{id}: an empty one if there is none, so that the page starts."""
+    lab = await _lab(request)
+    return json_reply(await asyncio.to_thread(lab.workspaces.one, request.match_info["name"]))
+
+
+async def save_workspace(request: web.Request) -> web.Response:
+    """PUT /lab/api/workspaces/{id}."""
+    raw = await read_at_most(request, MAX_SAVED)
+    lab = await _lab(request)
+    await asyncio.to_thread(lab.workspaces.save, request.match_info["name"], _text(raw))
+    return no_content()
+
+
+async def delete_workspace(request: web.Request) -> web.Response:
+    """DELETE /lab/api/workspaces/{id}."""
+    lab = await _lab(request)
+    await asyncio.to_thread(lab.workspaces.delete, request.match_info["name"])
+    return no_content()
+
+
+async def translations(request: web.Request) -> web.Response:
+    """GET /lab/api/translations: the languages that are installed."""
+    lab = await _lab(request)
+    return json_reply(await asyncio.to_thread(lab.translations.all))
+
+
+async def translation(request: web.Request) -> web.Response:
+    """GET /lab/api/translations/{locale}: always 200."""
+    lab = await _lab(request)
+    return json_reply(await asyncio.to_thread(lab.translations.one, request.match_info["locale"]))
+
+
+async def listing(request: web.Request) -> web.Response:
+    """GET /lab/api/listings/...: no extension is blocked or singled out."""
+    if request.match_info["path"] != LISTING:
+        raise NotFound("There is no such listing.")
+    return json_reply(LISTED)
+
+
+async def licenses(request: web.Request) -> web.Response:
+    """GET /lab/api/licenses: of all that runs in the browser, as `format` json, csv or markdown."""
+    query = request.query
+    kind = query.get("format", "json")
+    if kind not in FORMATS:
+        raise Invalid(f"format={kind!r}: must be one of {', '.join(FORMATS)}.")
+    bundles = query.get("bundles", ".*")
+    try:
+        re.compile(bundles)
+    except re.error as error:
+        raise Invalid(f"bundles={bundles!r} is not a regular expression: {error}.") from None
+    full_text = query.get("full_text", "true") not in ("0", "false")
+    lab = await _lab(request)
+    report, mime = await asyncio.to_thread(lab.about.licenses, kind, bundles, full_text)
+    name = f"jupyterlab-licenses{FORMATS[kind]}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'} if "download" in query else None
+    return web.Response(text=report, content_type=mime, headers=headers)
+
+
+async def extensions(request: web.Request) -> web.Response:
+    """GET /lab/api/extensions: the installed ones. A search finds nothing: none can be installed."""
+    lab = await _lab(request)
+    found = [] if request.query.get("query") else await asyncio.to_thread(lab.about.extensions)
+    return json_reply(found)
+
+
+async def plugins(request: web.Request) -> web.Response:
+    """GET /lab/api/plugins: none may be switched off from the page."""
+    return json_reply({"lockRules": [], "allLocked": True})
+
+
+async def build(request: web.Request) -> web.Response:
+    """GET /lab/api/build: nothing to build; the bundle is the package's."""
+    return json_reply({"status": "stable", "message": ""})
+
+
+async def news(request: web.Request) -> web.Response:
+    """GET /lab/api/news: the server asks nobody on the internet."""
+    return json_reply({"news": []})
+
+
+async def update(request: web.Request) -> web.Response:
+    """GET /lab/api/update: nor whether there is a newer JupyterLab."""
+    return json_reply({"notification": None})
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.strip().decode()
+    except UnicodeDecodeError:
+        raise Invalid("The request's body is not UTF-8.") from None

@@ -1,0 +1,51 @@
+"""The parts of one JupyterLab, and where it keeps its things."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (jupyterlab comes without types)
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jupyter_core.paths import jupyter_path
+from jupyterlab.commands import HERE, get_app_dir, get_user_settings_dir, get_workspaces_dir
+from jupyterlab_server.config import get_federated_extensions
+
+from evstore.config import Config
+from evstore.lab.about import About
+from evstore.lab.folders import Folders
+from evstore.lab.page import Page
+from evstore.lab.settings import Settings
+from evstore.lab.translations import Translations
+from evstore.lab.workspaces import Workspaces
+
+
+class Lab:
+    """Everything that the endpoints below `/lab` serve. All methods read the disk: call them in a thread."""
+
+    def __init__(self, config: Config) -> None:
+        self.folders = find_folders(config)
+        self.page = Page(self.folders, config)
+        self.settings = Settings(self.folders)
+        self.translations = Translations(self.settings)
+        self.workspaces = Workspaces(self.folders.workspaces)
+        self.about = About(self.folders)
+
+    def theme_folders(self) -> list[Path]:
+        """Where a theme's files may lie: in the extensions first, then in the application."""
+        extensions = get_federated_extensions(self.folders.labextensions_path).values()
+        return [Path(extension["ext_path"]) / "themes" for extension in extensions] + [self.folders.themes]
+
+
+def find_folders(config: Config) -> Folders:
+    """The application that Jupyter would start: a built one if there is one, else the package's own."""
+    app = Path(get_app_dir())
+    if not (app / "static" / "index.html").is_file():
+        app = Path(HERE)
+    return Folders(
+        app=app,
+        extensions=tuple(Path(path) for path in jupyter_path("labextensions")),
+        user_settings=config.lab_settings or Path(get_user_settings_dir()),
+        workspaces=config.lab_workspaces or Path(get_workspaces_dir()),
+    )
