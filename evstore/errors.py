@@ -63,6 +63,10 @@ class Unavailable(EvstoreError):
     """That part of the server is not available."""
 
 
+class Stopped(EvstoreError):
+    """Stopped before it was done."""
+
+
 class CannotStart(Unavailable):
     """The kernel can't be started."""
 
@@ -77,3 +81,7 @@ class DatabaseError(EvstoreError):
 
 class Locked(DatabaseError):
     """Another evstore is using this database."""
+
+    def __init__(self, message: str | None = None, *, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid  # of the process that uses it, if it said so

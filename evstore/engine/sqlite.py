@@ -321,9 +321,10 @@ def take_lock(path: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        holder = os.read(descriptor, 32).decode(errors="replace").strip()
         os.close(descriptor)
-        raise Locked(f"Another evstore (process {holder}) is using {path}.") from None
+        pid = int(holder) if holder.isdecimal() else None
+        raise Locked(f"Another evstore (process {pid or 'unknown'}) is using {path}.", pid=pid) from None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor

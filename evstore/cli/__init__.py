@@ -1,0 +1,56 @@
+"""The command line: one module per command, loaded when it is asked for.
+
+What goes wrong becomes one plain sentence here, and nowhere else. Exit codes: 0 it was done,
+1 it could not be done, 2 the command was not understood.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib import import_module
+from typing import Any
+
+import click
+
+from evstore.errors import EvstoreError
+
+COMMANDS = {  # name -> module:function; in the order of --help
+    "serve": "serve:serve",
+}
+
+
+class Commands(click.Group):
+    """The commands of COMMANDS. Only the one that runs is imported, for the server's parts take a second."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, function = COMMANDS[cmd_name].partition(":")
+        return getattr(import_module(f"evstore.cli.{module}"), function)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EvstoreError as error:
+            raise click.ClickException(error.message) from None
+        except BrokenPipeError:
+            raise  # click knows what to do: `evstore log | head` is no failure
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise click.ClickException(f"{error.strerror or error}{where}") from None
+        except sqlite3.Error as error:
+            raise click.ClickException(
+                f"The database can't be used ({error}). `evstore verify` tells more."
+            ) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="evstore", prog_name="evstore")
+def main() -> None:
+    """A Jupyter server that never loses work: every save is kept, and can be read and restored.
+
+    Each option can be given as an environment variable, too: --base-url as EVSTORE_BASE_URL.
+    """

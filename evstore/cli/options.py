@@ -1,0 +1,53 @@
+"""Options that several commands share: which log is meant, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from evstore.errors import NotFound
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DIRECTORY = ".evstore"  # in the served folder: the log and what belongs to it
+DATABASE = "log.db"
+
+
+def option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """A click option with its environment variable: `--base-url` is EVSTORE_BASE_URL."""
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
+    variable = "EVSTORE_" + long.removeprefix("--").removeprefix("no-").replace("-", "_").upper()
+    return click.option(*names, envvar=variable, show_envvar=True, **settings)
+
+
+db_option = option(
+    "--db",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"The log.  [default: {DIRECTORY}/{DATABASE} in the folder]",
+)
+
+
+def existing_folder(folder: Path) -> Path:
+    """`folder` as an absolute path. Raises NotFound."""
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise NotFound(f"The folder {folder} {problem}.")
+    return folder.resolve()
+
+
+def database_of(folder: Path, db: Path | None) -> Path:
+    """The path of the log: `db`, or the default place in `folder`."""
+    return db.absolute() if db is not None else folder / DIRECTORY / DATABASE
+
+
+def make_directory(db: Path) -> None:
+    """The directory for the log, for its owner only; git is told to leave it alone."""
+    directory = db.parent
+    if directory.is_dir():
+        return
+    directory.mkdir(parents=True, mode=0o700)
+    if directory.name == DIRECTORY:
+        (directory / ".gitignore").write_text("*\n")

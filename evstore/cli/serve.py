@@ -1,0 +1,180 @@
+"""`evstore serve`: the flags of the server, and what it tells the person who started it."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import logging
+import os
+import socket
+import sys
+import webbrowser
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import click
+
+from evstore.auth import check_password, hash_password, random_token
+from evstore.cli.options import database_of, db_option, existing_folder, make_directory, option
+from evstore.cli.running import RunningServer, announced, private_file, write_private
+from evstore.cli.server import run
+from evstore.config import MIB, Config
+from evstore.errors import Invalid, Locked
+from evstore.http.services import Services
+from evstore.store import Store
+
+PORT = 8888
+PORT_RETRIES = 50  # as Jupyter, when nobody asked for a certain port
+WILDCARDS = ("", "0.0.0.0", "::")
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=".", envvar="EVSTORE_FOLDER")
+@option("--host", "--ip", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"The port to listen on; 0 is any.  [default: {PORT}, or the first free one after it]",
+)
+@option("--token", help="The secret in the address.  [default: a new one; '' lets everybody in]")
+@option("--password", help="A password to log in with, or its hash as `jupyter server password` makes it.")
+@option(
+    "--base-url", default="/", show_default=True, help="Where the server stands below its host, e.g. /me/."
+)
+@db_option
+@option("--browser/--no-browser", default=True, help="Open the browser.  [default: yes]")
+@option("--allow-origin", default="", help="The origin of other pages that may use this server, or '*'.")
+@option(
+    "--allow-remote-access",
+    is_flag=True,
+    help="Answer under any host name. Without it only names of this machine count, which keeps out DNS rebinding.",
+)
+@option(
+    "--trust-proxy",
+    is_flag=True,
+    help="Believe a proxy in front about host, scheme and address (X-Forwarded-*).",
+)
+@option(
+    "--kernel-transport",
+    type=click.Choice(["ipc", "tcp"]),
+    default="ipc",
+    show_default=True,
+    help="How kernels are reached; by tcp, other users of this machine can try to.",
+)
+@option(
+    "--default-kernel", default="python3", show_default=True, help="The kernel for notebooks that name none."
+)
+@option(
+    "--max-body-size",
+    type=click.IntRange(min=1),
+    default=512 * MIB,
+    show_default=True,
+    help="The largest request and file, in bytes.",
+)
+@option("--verbose", "-v", count=True, help="Say more on stderr; twice: every request.")
+def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
+    """Serve FOLDER (the current one if none is given) with JupyterLab, or to any other Jupyter client.
+
+    The first time, evstore takes in the folder's files. From then on it works on its own log, in
+    FOLDER/.evstore: what is saved goes there and not into the files that lie in FOLDER, and what changes
+    there by other hands is not seen. `evstore export` writes the present state, or that of any
+    moment, to disk.
+    """
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logging.basicConfig(
+        level=levels[min(verbose, 2)], format="%(levelname).1s %(asctime)s %(name)s: %(message)s"
+    )
+    folder = existing_folder(folder)
+    db = database_of(folder, db)
+    make_directory(db)
+    config = make_config(folder, db, **flags)
+    try:
+        asyncio.run(run(config, lambda: Store.open(config.db), greeted))
+    except Locked as locked:
+        server = RunningServer.behind(locked, config.db)
+        raise Locked(f"An evstore uses {config.db} already, and serves it at {server.url}") from None
+
+
+def make_config(
+    folder: Path,
+    db: Path,
+    *,
+    port: int | None,
+    token: str | None,
+    password: str | None,
+    base_url: str,
+    **flags: Any,
+) -> Config:
+    """The settings that the flags mean."""
+    if not base_url.isascii() or any(char in base_url for char in " ?#\\"):
+        raise Invalid(f"--base-url {base_url!r} can't be a part of an address.")
+    return Config(
+        folder=folder,
+        db=db,
+        port=PORT if port is None else port,
+        port_retries=PORT_RETRIES if port is None else 0,
+        token=random_token() if token is None else token,
+        password_hash=password_hash(password or "", db.with_name("password_hash")),
+        base_url=f"/{base_url.strip('/')}/".replace("//", "/"),
+        **flags,
+    )
+
+
+def password_hash(password: str, remembered: Path) -> str:
+    """The hash of the password, which cookies depend on: kept in a file, so that logins outlive a restart.
+
+    A hash that is given in the place of a password is taken as it is.
+    """
+    if not password or password.startswith("argon2:"):
+        return password
+    if remembered.is_file() and check_password(found := remembered.read_text(), password):
+        return found
+    made = hash_password(password)
+    write_private(remembered, made.encode())
+    return made
+
+
+@contextmanager
+def greeted(services: Services, port: int) -> Generator[None]:
+    """While requests are answered: the address is on the screen, and where other commands find it."""
+    config = services.config
+    local = "127.0.0.1" if config.host in WILDCARDS else config.host
+    base = address(local, port, config.base_url)
+    page = ("lab" if services.lab.installed else "") + (f"?token={config.token}" if config.token else "")
+    click.echo(f"evstore {version('evstore')} serves {config.folder}; every version is kept in {config.db}\n")
+    if config.host in WILDCARDS:
+        click.echo(f"    {address(socket.gethostname(), port, config.base_url)}{page}")
+    click.echo(f"    {base}{page}\n")
+    if not services.auth.enabled:
+        click.echo("There is neither token nor password: everybody who reaches this address is let in.")
+    click.echo("Ctrl-C stops it.")
+    with ExitStack() as stack:
+        stack.enter_context(announced(config.db, RunningServer(base, config.token, os.getpid())))
+        if config.browser and can_show_browser():
+            stack.enter_context(browser_on(base + page, config.db))
+        yield
+    click.echo("Stopping; once more forces it.")
+
+
+def address(host: str, port: int, base_url: str) -> str:
+    """The server's URL, which ends with a slash."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{base_url}"
+
+
+def can_show_browser() -> bool:
+    """Whether there is a screen for one: without it, Python would start a text browser in this terminal."""
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in SCREENS)
+
+
+@contextmanager
+def browser_on(url: str, db: Path) -> Generator[None]:
+    """Open a browser by way of a file that leads to `url`: other users could read the token off a command line."""
+    text = f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={html.escape(url)}">'
+    with private_file(db.with_name(f"{db.name}.open.html"), text.encode()) as file:
+        Thread(target=webbrowser.open, args=(file.as_uri(),), daemon=True).start()
+        yield

@@ -1,0 +1,111 @@
+"""The composition root: from settings to a running server, and back down in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+from evstore.auth import Auth, load_secret
+from evstore.config import Config
+from evstore.errors import Stopped
+from evstore.events import EntryMoved
+from evstore.http.server import serving
+from evstore.http.services import Services, kernel_services, over_store
+from evstore.lab import LabLoader
+from evstore.projections import tree
+from evstore.sessions import Sessions
+from evstore.store import Store
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+T = TypeVar("T")
+Greeting = Callable[[Services, int], AbstractContextManager[None]]
+
+
+async def run(config: Config, opening: Callable[[], Coroutine[Any, Any, Store]], greeting: Greeting) -> None:
+    """Open the store and serve it until a signal, or somebody at /api/shutdown, ends that.
+
+    `greeting` surrounds the time in which requests are answered; it is told the port.
+    Raises Stopped when the signal comes before that time.
+    """
+    stop = asyncio.Event()
+    with signals_set(stop):
+        store = await unless(stop, opening())
+        try:
+            async with open_services(config, store, stop) as services, serving(services) as port:
+                with greeting(services, port):
+                    await stop.wait()
+        finally:
+            await store.close()
+
+
+@asynccontextmanager
+async def open_services(config: Config, store: Store, stop: asyncio.Event) -> AsyncGenerator[Services]:
+    """All services over an open store. The kernels end with the application, the rest at the end here."""
+    secret = await asyncio.to_thread(load_secret, config.db.with_name("cookie_secret"))
+    services = Services(
+        config=config,
+        auth=Auth.of(config, secret),
+        lab=LabLoader(config),
+        stop=stop,
+        **over_store(store, config),
+        **kernel_services(config),
+    )
+    moves = asyncio.create_task(follow_moves(store, services.sessions))
+    try:
+        yield services
+    finally:
+        moves.cancel()
+        services.uploads.close()
+
+
+async def follow_moves(store: Store, sessions: Sessions) -> None:
+    """Tell the sessions of every rename and move, whoever did it."""
+    async for page in store.feed(store.offset):
+        for recorded in page:
+            if not isinstance(recorded.event, EntryMoved):
+                continue
+            entry, offset = recorded.entry, recorded.offset
+            old = await store.read(lambda tx, entry=entry, at=offset - 1: tree.path_of(tx, entry, at))
+            new = await store.read(lambda tx, entry=entry, at=offset: tree.path_of(tx, entry, at))
+            if old is not None and new is not None:
+                await sessions.entry_moved(old, new)
+
+
+@contextmanager
+def signals_set(stop: asyncio.Event) -> Generator[None]:
+    """In the block, the first Ctrl-C (or SIGTERM, SIGHUP) sets `stop`; the second ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        stop.set()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`. Raises Stopped, after `work` has cleaned up, when `stop` is set first."""
+    task = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
+        if task.cancelled():
+            raise Stopped
+        return task.result()
+    finally:
+        stopping.cancel()
