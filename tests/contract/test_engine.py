@@ -1,0 +1,201 @@
+"""What any engine promises: all or nothing, alone in failing, durable when answered, honest when the disk is not."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from evstore.engine import sqlite
+from evstore.engine.base import Tx
+from evstore.engine.sqlite import SqliteEngine
+from evstore.errors import Busy, Full, Invalid, ReadOnly
+
+
+@pytest_asyncio.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[SqliteEngine]:
+    opened = SqliteEngine.open(tmp_path / "data.db")
+    await opened.write(lambda tx: tx.script("create table t (x integer primary key, y blob);"))
+    yield opened
+    await opened.close()
+
+
+def insert(x: int):  # noqa: ANN201
+    return lambda tx: tx.execute("insert into t values (?, null)", (x,))
+
+
+def numbers(tx: Tx) -> list[int]:
+    return [row[0] for row in tx.rows("select x from t order by x")]
+
+
+async def test_commands_run_in_the_order_of_their_calls(engine: SqliteEngine) -> None:
+    order: list[int] = []
+    await asyncio.gather(*(engine.write(lambda tx, x=x: order.append(x)) for x in range(500)))
+    assert order == list(range(500))
+
+
+async def test_a_command_that_fails_fails_alone_and_leaves_nothing(engine: SqliteEngine) -> None:
+    def fail(tx: Tx) -> None:
+        tx.execute("insert into t values (1000, null)")
+        raise Invalid("no")
+
+    async def attempt(x: int) -> str:
+        try:
+            await engine.write(fail if x % 3 == 0 else insert(x))
+        except Invalid:
+            return "refused"
+        return "done"
+
+    outcomes = await asyncio.gather(*(attempt(x) for x in range(60)))
+    assert outcomes.count("refused") == 20
+    assert await engine.read(numbers) == [x for x in range(60) if x % 3]
+
+
+async def test_a_broken_constraint_is_the_affair_of_its_command(engine: SqliteEngine) -> None:
+    results = await asyncio.gather(*(engine.write(insert(x)) for x in (1, 1, 2)), return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["int", "IntegrityError", "int"]
+    assert await engine.read(numbers) == [1, 2]
+
+
+async def test_what_was_gathered_is_committed_together(engine: SqliteEngine) -> None:
+    started, go = threading.Event(), threading.Event()
+
+    def wait(tx: Tx) -> None:
+        started.set()
+        assert go.wait(10)
+
+    first = asyncio.create_task(engine.write(wait))
+    await asyncio.to_thread(started.wait, 10)
+    changes: list[int] = []
+    rest = [asyncio.create_task(engine.write(lambda tx: changes.append(len(numbers(tx))))) for _ in range(5)]
+    rest.append(asyncio.create_task(engine.write(insert(7))))
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(first, *rest)
+    assert changes == [0] * 5
+    assert await engine.read(numbers) == [7]
+
+
+async def test_a_caller_who_goes_away_does_not_undo_what_was_written(engine: SqliteEngine) -> None:
+    task = asyncio.create_task(engine.write(insert(5)))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await engine.write(insert(6))
+    assert await engine.read(numbers) == [5, 6]
+
+
+async def test_a_reader_sees_one_moment(engine: SqliteEngine) -> None:
+    reading, go = threading.Event(), threading.Event()
+
+    def look_twice(tx: Tx) -> tuple[list[int], list[int]]:
+        before = numbers(tx)
+        reading.set()
+        assert go.wait(10)
+        return before, numbers(tx)
+
+    task = asyncio.create_task(engine.read(look_twice))
+    await asyncio.to_thread(reading.wait, 10)
+    await engine.write(insert(1))
+    go.set()
+    assert await task == ([], [])
+    assert await engine.read(numbers) == [1]
+
+
+async def test_readers_cannot_write(engine: SqliteEngine) -> None:
+    with pytest.raises(Exception, match="readonly|read-only|query_only"):
+        await engine.read(insert(1))
+
+
+async def test_too_much_in_the_queue_is_busy(engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "MAX_WAITING", 3)
+    tasks = [asyncio.create_task(engine.write(insert(x))) for x in range(10)]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["int"] * 3 + ["Busy"] * 7
+    assert await engine.read(numbers) == [0, 1, 2]
+    monkeypatch.setattr(sqlite, "MAX_WAITING_BYTES", 100)
+    heavy = [asyncio.create_task(engine.write(insert(x), weight=80)) for x in (10, 11)]
+    results = await asyncio.gather(*heavy, return_exceptions=True)
+    assert isinstance(results[1], Busy)
+
+
+async def test_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room(engine: SqliteEngine) -> None:
+    await engine.write(insert(1))
+    (pages,) = await engine.write(lambda tx: tx.row("pragma page_count") or (0,))
+    await engine.write(lambda tx: tx.rows(f"pragma max_page_count = {pages + 2}"))
+    with pytest.raises(Full):
+        await engine.write(lambda tx: tx.execute("insert into t values (2, zeroblob(1000000))"))
+    assert await engine.read(numbers) == [1]
+    await engine.write(lambda tx: tx.rows("pragma max_page_count = 1000000"))
+    await engine.write(lambda tx: tx.execute("insert into t values (3, zeroblob(1000000))"))
+    assert await engine.read(numbers) == [1, 3]
+
+
+FAILING_DISK = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from evstore.engine.sqlite import SqliteEngine
+from evstore.errors import ReadOnly
+
+async def main(path):
+    engine = SqliteEngine.open(path)
+    await engine.write(lambda tx: tx.script("create table t (x integer primary key, y blob);"))
+    await engine.write(lambda tx: tx.execute("insert into t values (1, null)"))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    size = Path(f"{path}-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20000, resource.RLIM_INFINITY))  # write(2) fails with EFBIG
+    outcomes = []
+    for x in (2, 3):
+        try:
+            await engine.write(lambda tx: tx.execute("insert into t values (?, zeroblob(100000))", (x,)))
+            outcomes.append("written")
+        except ReadOnly:
+            outcomes.append("refused")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    try:
+        await engine.write(lambda tx: tx.execute("insert into t values (4, null)"))
+    except ReadOnly as error:
+        outcomes.append(error.message)
+    print(await engine.read(lambda tx: tx.rows("select x from t")), *outcomes)
+    await engine.close()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_after_the_disk_failed_nothing_is_written_until_a_restart(tmp_path: Path) -> None:
+    """What the disk holds after a failed fsync is not known: reads go on, writes end (fsync failures, ATC'20)."""
+    path = tmp_path / "data.db"
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING_DISK, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.startswith("[(1,)] refused refused The disk failed"), done.stdout + done.stderr
+
+    async def reopened() -> list[int]:
+        engine = SqliteEngine.open(path)
+        await engine.write(insert(9))
+        found = await engine.read(numbers)
+        await engine.close()
+        return found
+
+    assert asyncio.run(reopened()) == [1, 9]
+
+
+async def test_closing_finishes_what_was_accepted(tmp_path: Path) -> None:
+    engine = SqliteEngine.open(tmp_path / "data.db")
+    await engine.write(lambda tx: tx.script("create table t (x integer primary key, y blob);"))
+    tasks = [asyncio.create_task(engine.write(insert(x))) for x in range(50)]
+    await asyncio.sleep(0)
+    await engine.close()
+    await asyncio.gather(*tasks)
+    with pytest.raises(ReadOnly):
+        await engine.write(insert(99))
+    again = SqliteEngine.open(tmp_path / "data.db")
+    assert await again.read(numbers) == list(range(50))
+    await again.close()

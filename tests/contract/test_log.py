@@ -1,0 +1,164 @@
+"""The log: facts stay facts, offsets have no gaps, times increase, the chain shows any change."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from evstore.contents import Contents, Save
+from evstore.engine.base import Tx
+from evstore.errors import DatabaseError, Invalid, Locked
+from evstore.events import Author, EntryDeleted, EntryId
+from evstore.log import bodies, log
+from evstore.paths import ContentPath
+from evstore.store import Store
+
+AUTHOR = Author.new("tester")
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(tmp_path / "log.db")
+    yield opened
+    await opened.close()
+
+
+async def save(store: Store, path: str, data: bytes) -> None:
+    body = bodies.prepare(data, store.known, notebook=False)
+    await Contents(store).save(ContentPath(path), Save(body=body), AUTHOR)
+
+
+@pytest.mark.parametrize(
+    "sql", ["update events set actor = 'me'", "delete from events", "delete from events where \"offset\" = 1"]
+)
+async def test_events_are_never_updated_or_deleted(store: Store, sql: str) -> None:
+    await save(store, "f", b"x")
+    with pytest.raises(sqlite3.IntegrityError, match="events are facts"):
+        await store.write(lambda work: work.tx.execute(sql), AUTHOR)
+    assert await store.read(lambda tx: len(log.after(tx, 0))) == 2
+
+
+async def test_offsets_have_no_gaps_even_after_commands_that_fail(store: Store) -> None:
+    for number in range(5):
+        await save(store, f"f{number}", b"x")
+        with pytest.raises(Invalid):
+            await Contents(store).delete(ContentPath(""), AUTHOR)
+    assert await store.read(lambda tx: [one.offset for one in log.after(tx, 0)]) == list(range(1, 11))
+
+
+async def test_times_increase_when_the_clock_steps_back(store: Store) -> None:
+    times = iter([1000, 500, 500, 2000])
+
+    def command(tx: Tx) -> list[int]:
+        events = [(EntryId(bytes(15) + b"x"), EntryDeleted())] * 4
+        return [one.at for one in log.append(tx, events, AUTHOR, clock=lambda: next(times))]
+
+    assert await store.write(lambda work: command(work.tx), AUTHOR) == [1000, 1001, 1002, 2000]
+
+
+async def test_all_events_of_a_command_carry_its_id_and_author(store: Store) -> None:
+    await save(store, "f", b"x")
+    created, saved = await store.read(lambda tx: log.after(tx, 0))
+    assert (created.command, created.actor) == (saved.command, saved.actor) == (AUTHOR.command, "tester")
+
+
+async def test_a_moment_is_an_offset_or_a_time(store: Store) -> None:
+    await save(store, "f", b"x")
+    await save(store, "f", b"y")
+    rows = await store.read(lambda tx: log.after(tx, 0))
+    for row in rows:
+        when = datetime.fromtimestamp(row.at // 1_000_000, UTC) + timedelta(microseconds=row.at % 1_000_000)
+        assert await store.read(lambda tx, when=when: log.resolve(tx, when)) == row.offset
+        assert await store.read(lambda tx, row=row: log.resolve(tx, row.offset)) == row.offset
+    for bad in (0, -1, 4, datetime(2000, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)):
+        with pytest.raises(Invalid):
+            await store.read(lambda tx, bad=bad: log.resolve(tx, bad))
+
+
+@pytest.mark.parametrize(
+    ("sql", "offset", "what"),
+    [
+        ("update events set payload = x'7b7d' where \"offset\" = 2", 2, "payload has been changed"),
+        ("update events set actor = 'x' where \"offset\" = 3", 3, "hash does not continue the chain"),
+        ("update events set at = 1 where \"offset\" = 3", 3, "its time is not after"),
+        ("delete from events where \"offset\" = 2", 3, "the events 2 to 2 are missing"),
+        ("delete from events where \"offset\" = 4", 3, "the log ends here"),
+        ("update head set hash = zeroblob(32)", 4, "the log ends here"),
+        ("update events set payload_hash = zeroblob(32) where \"offset\" = 1", 1, "payload has been changed"),
+    ],
+)
+async def test_any_change_of_the_log_is_found(tmp_path: Path, sql: str, offset: int, what: str) -> None:
+    path = tmp_path / "log.db"
+    store = await Store.open(path)
+    await save(store, "f", b"x")
+    await save(store, "g", b"y")
+    assert await store.read(lambda tx: list(log.verify_chain(tx))) == []
+    await store.close()
+    database = sqlite3.connect(path)
+    for trigger in ("events_are_facts_update", "events_are_facts_delete"):
+        database.execute(f"drop trigger {trigger}")
+    database.execute(sql)
+    database.commit()
+    database.close()
+    store = await Store.open(path)
+    found = await store.read(lambda tx: [(damage.offset, damage.what) for damage in log.verify_chain(tx)])
+    await store.close()
+    assert any(at == offset and what in text for at, text in found), found
+
+
+async def test_an_erased_payload_does_not_break_the_chain(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    store = await Store.open(path)
+    await save(store, "f", b"x")
+    await store.close()
+    database = sqlite3.connect(path)
+    database.execute("drop trigger events_are_facts_update")
+    database.execute("update events set payload = null, salt = null where \"offset\" = 2")
+    database.commit()
+    database.close()
+    store = await Store.open(path)
+    assert await store.read(lambda tx: list(log.verify_chain(tx))) == []
+    await store.close()
+
+
+async def test_a_second_writer_is_kept_out(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "log.db")
+    with pytest.raises(Locked, match="Another evstore"):
+        await Store.open(tmp_path / "log.db")
+    await store.close()
+    again = await Store.open(tmp_path / "log.db")
+    await again.close()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        ("pragma user_version = 99; pragma application_id = 1163285332", "newer evstore"),
+        ("create table t (x)", "not an evstore log"),
+        ("pragma application_id = 5; create table t (x)", "not an evstore log"),
+    ],
+)
+async def test_other_databases_are_refused_and_left_alone(tmp_path: Path, prepare: str, message: str) -> None:
+    path = tmp_path / "log.db"
+    database = sqlite3.connect(path)
+    database.executescript(prepare)
+    database.close()
+    with pytest.raises(DatabaseError, match=message):
+        await Store.open(path)
+    database = sqlite3.connect(path)
+    tables = {name for (name,) in database.execute("select name from sqlite_master")}
+    database.close()
+    assert tables <= {"t"}
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    path.write_bytes(b"something else entirely" * 1000)
+    with pytest.raises(DatabaseError, match="not an evstore database"):
+        await Store.open(path)
+    assert path.read_bytes() == b"something else entirely" * 1000
