@@ -27,8 +27,7 @@ class Config:
     max_body_size: int = 512 * MIB  # bytes
     kernel_transport: str = "ipc"
     default_kernel: str = "python3"
-    lab_settings: Path | None = None  # None: where JupyterLab keeps the user's settings
-    lab_workspaces: Path | None = None  # None: where JupyterLab keeps workspaces
+    settings_dir: Path | None = None  # JupyterLab's settings and workspaces; None: where Jupyter has them
 
     def url(self, path: str) -> str:
         """`path` (without a leading slash) below the base URL."""

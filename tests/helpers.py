@@ -38,8 +38,7 @@ async def make_services(tmp_path: Path, **config: Any) -> AsyncIterator[Services
         "db": tmp_path / "log.db",
         "port": 0,
         "token": TOKEN,
-        "lab_settings": tmp_path / "lab-settings",
-        "lab_workspaces": tmp_path / "lab-workspaces",
+        "settings_dir": tmp_path / "settings",
     }
     settings = Config(**(defaults | config))
     store = await Store.open(settings.db)

@@ -23,8 +23,10 @@ from evstore.http import (
     labapi,
     login,
     misc,
+    resolve,
     sessions,
     static,
+    status,
 )
 from evstore.http.auth import DOORMAN
 from evstore.http.guard import Guard
@@ -38,6 +40,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api", misc.version, Access.PUBLIC),
     Route("GET", "/api/me", login.me),
     Route("PATCH", "/api/me", login.update_me),
+    Route("GET", "/api/status", status.status, activity=False),
+    Route("GET", "/api/resolvePath", resolve.resolve, activity=False),
     Route("GET", "/api/nbconvert", misc.exporters),
     Route("POST", "/api/shutdown", misc.shutdown),
     Route("POST", "/api/security/csp-report", misc.csp_report, xsrf=False, activity=False),
@@ -64,6 +68,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/lab/api/settings{slash:/?}", labapi.settings),
     Route("GET", "/lab/api/settings/{name:.+}", labapi.setting),
     Route("PUT", "/lab/api/settings/{name:.+}", labapi.save_setting),
+    Route("GET", "/api/config/{name:[a-zA-Z0-9_]+}", labapi.section),
+    Route("PUT", "/api/config/{name:[a-zA-Z0-9_]+}", labapi.replace_section),
+    Route("PATCH", "/api/config/{name:[a-zA-Z0-9_]+}", labapi.update_section),
     Route("GET", "/lab/api/workspaces{slash:/?}", labapi.workspaces),
     Route("GET", "/lab/api/workspaces/{name:.+}", labapi.workspace),
     Route("PUT", "/lab/api/workspaces/{name:.+}", labapi.save_workspace),

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 from evstore.errors import CannotStart, NotFound
 from evstore.kernels.activity import DEAD, RESTARTING
@@ -56,6 +57,11 @@ class Kernel:
     @property
     def last_activity(self) -> datetime:
         return self._pump.activity.at
+
+    @property
+    def folder(self) -> Path:
+        """Where it runs."""
+        return self._place.folder()
 
     @property
     def connections(self) -> int:

@@ -18,6 +18,8 @@ class Folders:
     extensions: tuple[Path, ...]  # folders of federated extensions; of one name, the first found counts
     user_settings: Path
     workspaces: Path
+    sections: Path  # /api/config
+    default_sections: tuple[Path, ...]
 
     @property
     def static(self) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jupyter_core.paths import jupyter_path
+from jupyter_core.paths import jupyter_config_dir, jupyter_config_path, jupyter_path
 from jupyterlab.commands import HERE, get_app_dir, get_user_settings_dir, get_workspaces_dir
 from jupyterlab_server.config import get_federated_extensions
 
@@ -16,6 +16,7 @@ from evstore.config import Config
 from evstore.lab.about import About
 from evstore.lab.folders import Folders
 from evstore.lab.page import Page
+from evstore.lab.sections import Sections
 from evstore.lab.settings import Settings
 from evstore.lab.translations import Translations
 from evstore.lab.workspaces import Workspaces
@@ -30,6 +31,7 @@ class Lab:
         self.settings = Settings(self.folders)
         self.translations = Translations(self.settings)
         self.workspaces = Workspaces(self.folders.workspaces)
+        self.sections = Sections(self.folders.sections, list(self.folders.default_sections))
         self.about = About(self.folders)
 
     def theme_folders(self) -> list[Path]:
@@ -43,9 +45,12 @@ def find_folders(config: Config) -> Folders:
     app = Path(get_app_dir())
     if not (app / "static" / "index.html").is_file():
         app = Path(HERE)
+    own = config.settings_dir
     return Folders(
         app=app,
         extensions=tuple(Path(path) for path in jupyter_path("labextensions")),
-        user_settings=config.lab_settings or Path(get_user_settings_dir()),
-        workspaces=config.lab_workspaces or Path(get_workspaces_dir()),
+        user_settings=own / "lab/user-settings" if own else Path(get_user_settings_dir()),
+        workspaces=own / "lab/workspaces" if own else Path(get_workspaces_dir()),
+        sections=(own or Path(jupyter_config_dir())) / "serverconfig",
+        default_sections=tuple(Path(path) / "serverconfig" for path in jupyter_config_path()),
     )

@@ -33,6 +33,10 @@ URLS = {
 }
 
 
+# nbdime brings this one along; its other half is an extension of jupyter_server, and not here.
+WITHOUT_SERVER = frozenset(("nbdime-jupyterlab",))
+
+
 class Page:
     """index.html, rendered anew for each visit, for extensions come and go."""
 
@@ -83,7 +87,15 @@ class Page:
             "extensionManager": MANAGER,
             "news": {"disabled": True},
             "ignorePlugins": [],
-            **get_page_config(self._folders.labextensions_path, str(self._folders.app_settings)),
+            **self._installed(),
+        }
+
+    def _installed(self) -> dict[str, Any]:
+        """The federated extensions, and what they or the user's configuration switch on and off."""
+        found = get_page_config(self._folders.labextensions_path, str(self._folders.app_settings))
+        extensions = found["federated_extensions"]
+        return found | {
+            "federated_extensions": [each for each in extensions if each["name"] not in WITHOUT_SERVER]
         }
 
 
