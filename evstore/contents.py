@@ -110,7 +110,7 @@ class Contents:
                 return Saved(occupant, created=False)
             if occupant is not None:
                 raise Invalid(f"Not a directory: {path} is a file.")
-            _create(work, path, Kind.DIRECTORY)
+            create(work, path, Kind.DIRECTORY)
             return Saved(_require(work.tx, path), created=True)
 
         return await self._store.write(command, author)
@@ -127,7 +127,7 @@ class Contents:
             path = directory.child(naming.first_free(name, _taken(work.tx, directory), insert=insert))
             if body is not None:
                 return save(work, path, Save(body=body)).entry
-            _create(work, path, Kind.DIRECTORY)
+            create(work, path, Kind.DIRECTORY)
             return _require(work.tx, path)
 
         return await self._store.write(command, author)
@@ -193,7 +193,7 @@ def save(work: Work, path: ContentPath, wish: Save) -> Saved:
     rules.expect(entry, path, wish.expected, present=wish.present, absent=wish.absent)
     created = entry is None
     if entry is None:
-        entry = _create(work, path, Kind.FILE, created=wish.modified)
+        entry = create(work, path, Kind.FILE, created=wish.modified)
     known = wish.trusted and trust.is_trusted(tx, wish.body.digest)
     decision = rules.save(
         entry,
@@ -215,12 +215,12 @@ def copy(work: Work, entry: Entry, path: ContentPath) -> None:
     for found in list(tree.subtree(work.tx, entry)):
         target = path if found is entry else copies[found.parent].child(found.name)
         copies[found.id] = target
-        new = _create(work, target, found.kind, copied_from=found.id)
+        new = create(work, target, found.kind, copied_from=found.id)
         if found.digest is not None:
             work.append(rules.save(new, found.digest, found.size or 0))
 
 
-def _create(
+def create(
     work: Work,
     path: ContentPath,
     kind: Kind,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from evstore import codec, diffing, restoring, rules
-from evstore.contents import copy
+from evstore.contents import create
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
@@ -278,8 +278,8 @@ def _bring_back(work: Work, then: Entry, path: ContentPath) -> tuple[list[Change
     elsewhere = tree.by_id(tx, then.id)
     if elsewhere is None:
         work.append(rules.undelete(then.id, None, path, tree.entry_at(tx, path.parent), None))
-    else:
-        copy(work, elsewhere, path)
+    else:  # what it holds is copied as it was then, not as it is now
+        create(work, path, then.kind, copied_from=then.id)
     back = tree.entry_at(tx, path)
     assert back is not None
     return [Change("create" if elsewhere else "undelete", path)], back
