@@ -17,7 +17,7 @@ ODD = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What content of an odd shape makes Python raise. What becomes of it is then left to nbformat."""
 
 _BUNDLES = {"execute_result", "display_data"}  # the output types that carry a mime bundle
-_RICH = {3: {"pyout", "display_data"}, 4: _BUNDLES}
+_RICH = {3: ("pyout", "display_data"), 4: ("execute_result", "display_data")}
 _HARMLESS = {
     3: {"output_type", "prompt_number", "metadata"},
     4: {"output_type", "execution_count", "metadata"},

@@ -57,8 +57,8 @@ def _settle_ids(nb: library.Node) -> None:
     """Give the cells ids that are the same whenever the notebook is read, where nbformat's are random."""
     if "orig_nbformat" in nb["metadata"]:  # which says that nbformat has upgraded it just now
         for cell in nb["cells"]:
-            del cell["id"]
-    if minor_of(nb) >= 5:
+            cell.pop("id", None)
+    if nb.get("nbformat_minor", 0) >= 5:
         for cell, named in zip(nb["cells"], with_ids(nb["cells"]), strict=True):
             cell["id"] = named["id"]
 

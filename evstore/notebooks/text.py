@@ -14,6 +14,9 @@ from typing import Any, cast
 
 import orjson
 
+DEEPEST = 500
+"""Levels. nbformat gives up at about as many, and what is stored must be readable again."""
+
 _INT64 = 2.0**63
 _NEVER_ROUNDED = {str, int, bool, type(None)}
 _WORDS: dict[object, str] = {None: "null", True: "true", False: "false"}
@@ -55,7 +58,11 @@ def compact(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:  # a long integer, a lone surrogate, more than 254 levels
-        return json.dumps(_finite(value), separators=(",", ":")).encode()
+        pass
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_finite(value)).encode()
 
 
 def _finite(value: Any) -> Any:
@@ -70,9 +77,10 @@ def layout(value: Any, newline: str = "\n") -> str:
     """`value` as nbformat writes it where a line begins with `newline` (a line feed and the indentation).
 
     Only what JSON text can become is accepted: exact types, keys that are strings; anything else
-    raises TypeError. RecursionError when it is nested too deeply.
+    raises TypeError; RecursionError beyond DEEPEST.
     """
-    # One frame a level and no helpers: half of Python's limit is then deeper than nbformat goes.
+    if len(newline) > DEEPEST:
+        raise RecursionError("nested too deeply")
     kind = cast("type[object]", type(value))
     inner = newline + " "
     if kind is str:
