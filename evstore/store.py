@@ -16,7 +16,9 @@ from typing import TypeVar
 
 from evstore import projections
 from evstore.engine.base import Engine, Tx
+from evstore.engine.reader import SqliteReader
 from evstore.engine.sqlite import SqliteEngine
+from evstore.errors import DatabaseError
 from evstore.events import Author, Digest, EntryId, Event, Offset, Recorded
 from evstore.log import bodies, log, schema
 from evstore.log.bodies import Body, Chunk, KnownChunks
@@ -73,6 +75,7 @@ class Store:
         Raises Locked when another process has it open for writing, DatabaseError when the file is
         not an evstore log or is from a newer evstore.
         """
+        await asyncio.to_thread(_check_file, path)
         engine = await asyncio.to_thread(SqliteEngine.open, path)
         try:
 
@@ -82,6 +85,19 @@ class Store:
                 return log.head(tx).offset
 
             return cls(engine, await engine.write(prepare))
+        except BaseException:
+            await engine.close()
+            raise
+
+    @classmethod
+    async def open_for_reading(cls, path: Path) -> Store:
+        """Open the log at `path` beside whoever writes it: takes no lock, changes nothing, refuses writes.
+
+        Raises DatabaseError as `open` does, and when the log must be brought up to date first.
+        """
+        engine = await asyncio.to_thread(SqliteReader, path)
+        try:
+            return cls(engine, await engine.read(_offset_if_current))
         except BaseException:
             await engine.close()
             raise
@@ -173,3 +189,25 @@ class Store:
                 yield page
             else:
                 await announced.wait()
+
+
+def _check_file(path: Path) -> None:
+    """Raise DatabaseError for a file that is something else, before opening it for writing changes it."""
+    if path.exists():
+        reader = SqliteReader(path)
+        try:
+            reader.query(schema.check)
+        finally:
+            reader.shut()
+
+
+def _offset_if_current(tx: Tx) -> Offset:
+    """The log's last offset. Raises DatabaseError when tables are missing, or not up to date."""
+    version = schema.check(tx)
+    if version == 0:
+        raise DatabaseError("The file is empty: it is not an evstore log.")
+    if version < len(schema.migrations()) or not projections.are_current(tx):
+        raise DatabaseError(
+            "The log was last used by an older evstore: `evstore rebuild` brings it up to date."
+        )
+    return log.head(tx).offset

@@ -66,6 +66,13 @@ def catch_up(tx: Tx, progress: Callable[[int], None] = lambda _: None) -> None:
     tx.execute('update watermarks set "offset" = ?', (offset,))
 
 
+def are_current(tx: Tx) -> bool:
+    """Whether all projections exist and have applied the whole log."""
+    offset = log.head(tx).offset
+    marks = dict(tx.rows('select projection, "offset" from watermarks'))
+    return all(marks.get(projection.NAME) == offset for projection in ALL)
+
+
 def rebuild(tx: Tx, progress: Callable[[int], None] = lambda _: None) -> None:
     """Drop every projection and replay the whole log."""
     for projection in ALL:
