@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import orjson
 from aiohttp import web
 
 from evstore import notebooks
@@ -70,20 +68,12 @@ def parse_model(raw: bytes) -> dict[str, Any]:
     if not raw.strip():
         return {}
     try:
-        model = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        model = _parse_leniently(raw, error)
+        model = notebooks.parse(raw)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"The request's body is not JSON: {error}.") from None
     if not isinstance(model, dict):
         raise Invalid("The request's body must be a JSON object.")
     return cast("dict[str, Any]", model)
-
-
-def _parse_leniently(raw: bytes, why: Exception) -> Any:
-    """JSON as Python's own parser takes it, with NaN and lone surrogates: Python clients send them."""
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        raise Invalid(f"The request's body is not JSON: {why}.") from None
 
 
 def to_save(

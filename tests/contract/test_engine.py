@@ -26,7 +26,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[SqliteEngine]:
     await opened.close()
 
 
-def insert(x: int):  # noqa: ANN201
+def insert(x: int):
     return lambda tx: tx.execute("insert into t values (?, null)", (x,))
 
 
@@ -109,7 +109,7 @@ async def test_a_reader_sees_one_moment(engine: SqliteEngine) -> None:
 
 
 async def test_readers_cannot_write(engine: SqliteEngine) -> None:
-    with pytest.raises(Exception, match="readonly|read-only|query_only"):
+    with pytest.raises(Exception, match="attempt to write a readonly"):
         await engine.read(insert(1))
 
 

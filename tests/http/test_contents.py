@@ -313,3 +313,12 @@ async def test_files_serve_ranges_in_a_sandbox(server: Server) -> None:
     assert (head.headers["Content-Length"], head.body) == ("256000", b"")
     download = await server.fetch("GET", "files/b.bin?download=1")
     assert download.headers["Content-Disposition"].startswith("attachment")
+
+
+async def test_numbers_that_javascript_and_python_send_are_kept(server: Server) -> None:
+    """A fast JSON parser would round integers past 64 bits, and refuse NaN."""
+    raw = b'{"type": "notebook", "content": {"cells": [], "metadata": {"big": 1180591620717411303424, "x": NaN}, "nbformat": 4, "nbformat_minor": 5}}'
+    assert (await server.fetch("PUT", "api/contents/n.ipynb", data=raw)).status == 201
+    assert (
+        b'"big": 1180591620717411303424,\n  "x": NaN\n' in (await server.fetch("GET", "files/n.ipynb")).body
+    )
