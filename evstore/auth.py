@@ -106,7 +106,7 @@ class Auth:
 
     def is_token(self, given: str) -> bool:
         """Whether `given` is the token, told in a time that does not depend on where they differ."""
-        return bool(self._token) and hmac.compare_digest(given.encode(errors="replace"), self._token)
+        return bool(self._token) and hmac.compare_digest(_bytes(given), self._token)
 
     def is_password(self, given: str) -> bool:
         """Whether `given` is the password. Slow on purpose (about 50 ms): call it in a thread."""
@@ -138,14 +138,18 @@ def check_password(password_hash: str, given: str) -> bool:
     algorithm, _, rest = password_hash.partition(":")
     if algorithm == "argon2" or password_hash.startswith("$argon2"):
         try:
-            return _HASHER.verify(rest if algorithm == "argon2" else password_hash, given)
+            return _HASHER.verify(rest if algorithm == "argon2" else password_hash, _bytes(given))
         except (VerificationError, InvalidHashError):
             return False
     salt, _, digest = rest.partition(":")
     if not digest or algorithm not in hashlib.algorithms_available:
         return False
-    computed = hashlib.new(algorithm, given.encode(errors="replace") + salt.encode())
+    computed = hashlib.new(algorithm, _bytes(given) + salt.encode())
     return hmac.compare_digest(computed.hexdigest(), digest)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")  # a client may send what is no text at all
 
 
 def random_token() -> str:

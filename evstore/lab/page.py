@@ -35,6 +35,8 @@ URLS = {
 
 # nbdime brings this one along; its other half is an extension of jupyter_server, and not here.
 WITHOUT_SERVER = frozenset(("nbdime-jupyterlab",))
+# It would ask whether it may fetch news, and this server asks nobody on the internet.
+DISABLED = ["@jupyterlab/apputils-extension:announcements"]
 
 
 class Page:
@@ -95,7 +97,8 @@ class Page:
         found = get_page_config(self._folders.labextensions_path, str(self._folders.app_settings))
         extensions = found["federated_extensions"]
         return found | {
-            "federated_extensions": [each for each in extensions if each["name"] not in WITHOUT_SERVER]
+            "federated_extensions": [each for each in extensions if each["name"] not in WITHOUT_SERVER],
+            "disabledExtensions": found["disabledExtensions"] + DISABLED,
         }
 
 
