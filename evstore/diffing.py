@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 from typing import Any, cast
 
 import orjson
 
-from evstore import notebooks
 from evstore.errors import Invalid
 
 
@@ -40,15 +40,27 @@ def _terminated(line: str) -> str:
 
 def diff_notebooks(old: bytes, new: bytes) -> list[dict[str, Any]]:
     """nbdime's diff of two notebooks, as JSON data. Raises Invalid when one can't be read."""
-    # here and not above, for it takes most of a second; it has no types
     nbdime: Any = importlib.import_module("nbdime")
+    return cast("list[dict[str, Any]]", nbdime.diff_notebooks(_node(old), _node(new)))
+
+
+def notebook_diff_as_text(old: bytes, new: bytes, *, color: bool) -> str:
+    """nbdime's diff of two notebooks for people, "" when nothing changed. Raises Invalid as `diff_notebooks`."""
+    prettyprint: Any = importlib.import_module("nbdime.prettyprint")
+    text = io.StringIO()
+    config = prettyprint.PrettyPrintConfig(out=text, use_git=False, use_diff=False, use_color=color)
+    if changes := diff_notebooks(old, new):
+        prettyprint.pretty_print_diff(_node(old), changes, "", config)
+    return text.getvalue()
+
+
+def _node(body: bytes) -> Any:
+    """A notebook as nbformat's object. Raises Invalid."""
+    from evstore import notebooks  # here and not above, as nbdime: nbformat takes most of a second
+
     nbformat: Any = importlib.import_module("nbformat")
-
-    def read(body: bytes) -> Any:
-        content, _ = notebooks.to_json(body, trusted=False)
-        notebook = orjson.loads(content)
-        for cell in notebook["cells"]:
-            cell["metadata"].pop("trusted", None)  # a reader's mark, not a part of the file
-        return nbformat.from_dict(notebook)
-
-    return cast("list[dict[str, Any]]", nbdime.diff_notebooks(read(old), read(new)))
+    content, _ = notebooks.to_json(body, trusted=False)
+    notebook = orjson.loads(content)
+    for cell in notebook["cells"]:
+        cell["metadata"].pop("trusted", None)  # a reader's mark, not a part of the file
+    return nbformat.from_dict(notebook)

@@ -10,18 +10,9 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
-from evstore import codec
 from evstore.errors import Invalid, NotFound
-from evstore.events import (
-    CheckpointCreated,
-    CheckpointDeleted,
-    EntryId,
-    FileRestored,
-    FileSaved,
-    format_id,
-    format_time,
-)
-from evstore.history import FAR, Told
+from evstore.events import EntryId
+from evstore.history import FAR
 from evstore.http import models
 from evstore.http.contents import content_path, offset_header, readable, visible
 from evstore.http.reply import author, json_object, json_reply, parse_moment
@@ -40,46 +31,12 @@ def _number(request: web.Request, name: str, default: int, low: int, high: int) 
     return int(value)
 
 
-def version(told: Told) -> dict[str, Any]:
-    """One line of an entry's history."""
-    recorded, event = told.recorded, told.recorded.event
-    saved = event if isinstance(event, FileSaved | FileRestored) else None
-    return {
-        "offset": recorded.offset,
-        "at": format_time(recorded.at),
-        "actor": recorded.actor,
-        "event": type(event).__name__,
-        "path": told.path,
-        "kind": told.kind,
-        "digest": saved.digest.hex() if saved else None,
-        "size": saved.size if saved else None,
-        "label": event.label if isinstance(event, CheckpointCreated) else None,
-        "checkpoint": event.checkpoint if isinstance(event, CheckpointDeleted) else None,
-        "source": event.source if isinstance(event, FileRestored) else None,
-    }
-
-
-def logged(told: Told) -> dict[str, Any]:
-    """One event of the log."""
-    recorded = told.recorded
-    return {
-        "offset": recorded.offset,
-        "at": format_time(recorded.at),
-        "actor": recorded.actor,
-        "command": format_id(recorded.command),
-        "entry": format_id(recorded.entry),
-        "path": told.path,
-        "event": type(recorded.event).__name__,
-        "data": codec.describe(recorded.event),
-    }
-
-
 async def versions(request: web.Request) -> web.Response:
     """GET /api/history/versions/{path}?before=&limit="""
     path = readable(request.match_info["path"])
     before, limit = _number(request, "before", FAR, 1, FAR), _number(request, "limit", 50, 1, 1000)
     found, following = await services(request).history.versions(path, before, limit)
-    return json_reply({"versions": [version(told) for told in found], "next": following})
+    return json_reply({"versions": [models.version(told) for told in found], "next": following})
 
 
 async def diff(request: web.Request) -> web.Response:
@@ -104,31 +61,14 @@ async def restore(request: web.Request) -> web.Response:
     if not isinstance(dry_run, bool):
         raise Invalid("dry_run must be true or false.")
     done = await app.history.restore(path, parse_moment(at), author(request), dry_run=dry_run)
-    changes = [
-        {"action": change.action, "path": change.path}
-        | ({"from_path": change.from_path} if change.from_path else {})
-        for change in done.changes
-    ]
-    return json_reply({"offset": done.offset, "changes": changes}, headers=offset_header(app))
+    return json_reply(models.restored(done), headers=offset_header(app))
 
 
 async def deleted(request: web.Request) -> web.Response:
     """GET /api/history/deleted/{path}?limit="""
     path = readable(request.match_info["path"])
     found = await services(request).history.deleted(path, limit=_number(request, "limit", 1000, 1, 100_000))
-    rows = [
-        {
-            "entry": format_id(one.entry),
-            "path": one.path,
-            "kind": one.kind,
-            "at": format_time(one.at),
-            "actor": one.actor,
-            "offset": one.offset,
-        }
-        for one in found
-        if not one.path.hidden
-    ]
-    return json_reply({"deleted": rows})
+    return json_reply({"deleted": [models.deleted(one) for one in found if not one.path.hidden]})
 
 
 async def undelete(request: web.Request) -> web.Response:
@@ -162,7 +102,7 @@ async def log(request: web.Request) -> web.Response:
         actor=query.get("actor"),
         event=query.get("event"),
     )
-    return json_reply({"events": [logged(told) for told in found], "head": head})
+    return json_reply({"events": [models.logged(told) for told in found], "head": head})
 
 
 async def feed(request: web.Request) -> web.StreamResponse:
@@ -182,7 +122,7 @@ async def feed(request: web.Request) -> web.StreamResponse:
         with contextlib.suppress(ConnectionError):
             async for page in app.store.feed(after):
                 for told in await app.history.tell(page):
-                    text = orjson.dumps(logged(told))
+                    text = orjson.dumps(models.logged(told))
                     await response.write(b"id: %d\ndata: %b\n\n" % (told.recorded.offset, text))
         pings.cancel()
     return response

@@ -11,9 +11,18 @@ from typing import Any
 
 import orjson
 
+from evstore import codec
 from evstore.entry import Entry
 from evstore.errors import Invalid
-from evstore.events import format_time
+from evstore.events import (
+    CheckpointCreated,
+    CheckpointDeleted,
+    FileRestored,
+    FileSaved,
+    format_id,
+    format_time,
+)
+from evstore.history import Deleted, Restored, Told
 from evstore.projections.checkpoints import Checkpoint
 
 HIDDEN_GLOBS = ("*.pyc", "*.pyo", "*~")  # with __pycache__: left out of listings, as Jupyter does
@@ -109,3 +118,62 @@ def file_content(path: str, body: bytes, asked: str | None) -> tuple[bytes, str]
 
 def checkpoint(found: Checkpoint) -> Model:
     return {"id": str(found.offset), "last_modified": format_time(found.at)}
+
+
+# -- history -----------------------------------------------------------------------------
+
+
+def version(told: Told) -> Model:
+    """One line of an entry's history."""
+    recorded, event = told.recorded, told.recorded.event
+    saved = event if isinstance(event, FileSaved | FileRestored) else None
+    return {
+        "offset": recorded.offset,
+        "at": format_time(recorded.at),
+        "actor": recorded.actor,
+        "event": type(event).__name__,
+        "path": told.path,
+        "kind": told.kind,
+        "digest": saved.digest.hex() if saved else None,
+        "size": saved.size if saved else None,
+        "label": event.label if isinstance(event, CheckpointCreated) else None,
+        "checkpoint": event.checkpoint if isinstance(event, CheckpointDeleted) else None,
+        "source": event.source if isinstance(event, FileRestored) else None,
+    }
+
+
+def logged(told: Told) -> Model:
+    """One event of the log."""
+    recorded = told.recorded
+    return {
+        "offset": recorded.offset,
+        "at": format_time(recorded.at),
+        "actor": recorded.actor,
+        "command": format_id(recorded.command),
+        "entry": format_id(recorded.entry),
+        "path": told.path,
+        "event": type(recorded.event).__name__,
+        "data": codec.describe(recorded.event),
+    }
+
+
+def deleted(one: Deleted) -> Model:
+    """Something that could be undeleted."""
+    return {
+        "entry": format_id(one.entry),
+        "path": one.path,
+        "kind": one.kind,
+        "at": format_time(one.at),
+        "actor": one.actor,
+        "offset": one.offset,
+    }
+
+
+def restored(done: Restored) -> Model:
+    """What a restore did, or would do."""
+    changes = [
+        {"action": change.action, "path": change.path}
+        | ({"from_path": change.from_path} if change.from_path else {})
+        for change in done.changes
+    ]
+    return {"offset": done.offset, "changes": changes}
