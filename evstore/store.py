@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from evstore import projections
 from evstore.engine.base import Engine, Tx
@@ -118,11 +118,14 @@ class Store:
             work = Work(tx, author, self.known)
             return command(work), work
 
-        result, work = await self._engine.write(run, weight=weight)
+        result, _ = await self._engine.write(run, weight=weight, committed=self._committed)
+        return result
+
+    def _committed(self, done: tuple[Any, Work]) -> None:
+        _, work = done
         self.known.add(work.stored)
         if work.recorded:
             self._announce(work.recorded)
-        return result
 
     async def read(self, query: Callable[[Tx], T]) -> T:
         """Run `query` on a snapshot."""

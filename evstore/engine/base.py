@@ -41,13 +41,16 @@ class Tx(Protocol):
 class Engine(Protocol):
     """A database that is open."""
 
-    async def write(self, command: Callable[[Tx], T], *, weight: int = 0) -> T:
+    async def write(
+        self, command: Callable[[Tx], T], *, weight: int = 0, committed: Callable[[T], None] | None = None
+    ) -> T:
         """Run `command` in a transaction and return its result once it is on stable storage.
 
-        `weight`: bytes that the command holds in memory while it waits. Commands run in the
-        order of their calls; several may share one transaction, and one that raises fails
-        alone. Raises Busy when too much is waiting, Full when the disk is, ReadOnly after
-        the disk has failed.
+        `weight`: bytes that the command holds in memory while it waits. `committed` is called on
+        the event loop with the result, before anybody is answered, and even when the caller has
+        gone. Commands run in the order of their calls; several may share one transaction, and
+        one that raises fails alone. Raises Busy when too much is waiting, Full when the disk is,
+        ReadOnly after the disk has failed.
         """
         ...
 

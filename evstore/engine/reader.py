@@ -20,7 +20,9 @@ class SqliteReader:
         self._connection = connect_reader(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evstore-reader")
 
-    async def write(self, command: Callable[[Tx], T], *, weight: int = 0) -> T:
+    async def write(
+        self, command: Callable[[Tx], T], *, weight: int = 0, committed: Callable[[T], None] | None = None
+    ) -> T:
         raise ReadOnly("The log was opened for reading only.")
 
     async def read(self, query: Callable[[Tx], T]) -> T:

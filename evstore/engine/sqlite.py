@@ -90,6 +90,7 @@ class _Waiting:
     weight: int
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    committed: Callable[[Any], None] | None
     result: Any = None
     error: BaseException | None = None
 
@@ -129,7 +130,9 @@ class SqliteEngine:
 
     # -- writing ---------------------------------------------------------------------
 
-    async def write(self, command: Callable[[Tx], T], *, weight: int = 0) -> T:
+    async def write(
+        self, command: Callable[[Tx], T], *, weight: int = 0, committed: Callable[[T], None] | None = None
+    ) -> T:
         if self._failed or self._closing:
             raise ReadOnly(self._failed or "The server is stopping.")
         if self._waiting >= MAX_WAITING or (
@@ -137,7 +140,7 @@ class SqliteEngine:
         ):
             raise Busy
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(command, weight, loop, loop.create_future())
+        waiting = _Waiting(command, weight, loop, loop.create_future(), committed)
         self._waiting += 1
         self._waiting_bytes += weight
         self._queue.put(waiting)
@@ -223,6 +226,9 @@ class SqliteEngine:
         for waiting in batch:
             self._waiting -= 1
             self._waiting_bytes -= waiting.weight
+            if waiting.error is None and waiting.committed is not None:
+                waiting.committed(waiting.result)
+        for waiting in batch:
             if waiting.future.done():  # the client has gone; what was written stays written
                 continue
             if waiting.error is not None:
@@ -276,6 +282,8 @@ class SqliteEngine:
                 connection.execute("pragma page_size = 8192")
             connection.executescript(WRITER_PRAGMAS)
             connection.execute("select count(*) from sqlite_master").fetchall()
+            if new:
+                sync_directory(self._path.parent)
         except sqlite3.DatabaseError as error:
             raise DatabaseError(f"{self._path} is not an evstore database ({error}).") from error
         return connection
@@ -310,6 +318,15 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         raise DatabaseError(f"{path} is not an evstore database ({error}).") from error
     return connection
+
+
+def sync_directory(path: Path) -> None:
+    """Make a new file's name survive a power cut: SQLite syncs the file, not the directory it was made in."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def take_lock(path: Path) -> int:

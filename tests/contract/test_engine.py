@@ -199,3 +199,13 @@ async def test_closing_finishes_what_was_accepted(tmp_path: Path) -> None:
     again = SqliteEngine.open(tmp_path / "data.db")
     assert await again.read(numbers) == list(range(50))
     await again.close()
+
+
+async def test_what_was_committed_is_told_even_when_the_caller_has_gone(engine: SqliteEngine) -> None:
+    told: list[int] = []
+    task = asyncio.create_task(engine.write(insert(5), committed=told.append))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await engine.write(insert(6), committed=told.append)
+    assert told == [1, 1]
