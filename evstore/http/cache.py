@@ -25,7 +25,8 @@ from evstore.events import (
     Recorded,
 )
 
-LIMIT = 128 * 1024 * 1024  # bytes
+LIMIT = 128 * 1024 * 1024  # bytes in all
+LARGEST = LIMIT // 4  # bytes of one reply: a larger one would push out all that is asked for often
 LISTING = b"listing"
 
 
@@ -60,6 +61,8 @@ class ReplyCache:
     def put(self, key: Hashable, reply: Reply, tags: tuple[bytes, ...]) -> None:
         """Keep `reply`; the caller has made sure that it shows the latest event."""
         self._drop(key)
+        if reply.size > LARGEST:
+            return
         self._replies[key] = (reply, tags)
         self._size += reply.size
         for tag in tags:
