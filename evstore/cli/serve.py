@@ -20,12 +20,14 @@ import click
 
 from evstore.auth import check_password, hash_password, random_token
 from evstore.cli.options import database_of, db_option, existing_folder, make_directory, option
+from evstore.cli.output import describe_import, progress
 from evstore.cli.running import RunningServer, announced, private_file, write_private
 from evstore.cli.server import run
 from evstore.config import MIB, Config
 from evstore.errors import Invalid, Locked
 from evstore.http.services import Services
 from evstore.store import Store
+from evstore.transfer.importing import import_once
 
 PORT = 8888
 PORT_RETRIES = 50  # as Jupyter, when nobody asked for a certain port
@@ -94,7 +96,7 @@ def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
     make_directory(db)
     config = make_config(folder, db, **flags)
     try:
-        asyncio.run(run(config, lambda: Store.open(config.db), greeted))
+        asyncio.run(run(config, lambda: open_store(config), greeted))
     except Locked as locked:
         server = RunningServer.behind(locked, config.db)
         raise Locked(f"An evstore uses {config.db} already, and serves it at {server.url}") from None
@@ -137,6 +139,24 @@ def password_hash(password: str, remembered: Path) -> str:
     made = hash_password(password)
     write_private(remembered, made.encode())
     return made
+
+
+async def open_store(config: Config) -> Store:
+    """The store; when it is new, with the folder's files in it."""
+    with progress("Reading the log") as advance:
+        store = await Store.open(config.db, lambda offset: advance(offset, offset))
+    try:
+        with progress(f"Taking in {config.folder}") as advance:
+            report = await import_once(
+                store, config.folder, config.db, max_size=config.max_body_size, progress=advance
+            )
+    except BaseException:
+        await store.close()
+        raise
+    if report is not None:
+        for line in describe_import(report):
+            click.echo(line)
+    return store
 
 
 @contextmanager

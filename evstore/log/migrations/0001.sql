@@ -49,3 +49,8 @@ create table watermarks (
     projection    text    primary key,
     "offset"      integer not null
 ) strict, without rowid;
+
+-- What has been done with this log and is no event (log/marks.py); a rebuild leaves it alone.
+create table marks (
+    name          text    primary key
+) strict, without rowid;

@@ -1,0 +1,87 @@
+"""What commands print: tables for people, JSON for programs, progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from evstore.transfer.importing import Report
+
+SHOWN = 5  # names of one kind that are spelled out
+Advance = Callable[[int, int], None]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def print_json(data: Any) -> None:
+    click.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Columns as wide as what is in them. Only on a terminal are they cut to its width."""
+    table = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
+    width = None if sys.stdout.isatty() else 10_000
+    Console(width=width, highlight=False, soft_wrap=False).print(table)
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: names of files may hold anything."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def local_time(at: int) -> str:
+    """µs since 1970 as a person reads it, in local time to the second."""
+    return f"{datetime.fromtimestamp(at / 1_000_000):%Y-%m-%d %H:%M:%S}"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+@contextmanager
+def progress(what: str) -> Generator[Advance]:
+    """Show on stderr how far something is: call what it yields with how much is done, and of how much.
+
+    Only on a terminal, where it can be wiped away when it is done.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def describe_import(report: Report) -> Iterator[str]:
+    """What became of a folder's files, in words; nothing when there were none."""
+    if report.files or report.directories:
+        folders = f" in {count(report.directories, 'new folder')}" if report.directories else ""
+        yield f"Took in {count(report.files, 'file')}{folders} ({decimal(report.bytes)})."
+    if report.unchanged:
+        yield f"{count(report.unchanged, 'file or folder was', 'files and folders were')} there already."
+    for reason, paths in groupby(
+        sorted(report.skipped, key=attrgetter("reason", "path")), attrgetter("reason")
+    ):
+        names = [printable(skipped.path) for skipped in paths]
+        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        yield f"Left out {len(names)}, {reason}: {shown}"

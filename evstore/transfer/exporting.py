@@ -1,0 +1,126 @@
+"""Writing the tree, as it is now or was at any moment, onto the disk, byte for byte and with its dates."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from evstore.contents import Contents
+from evstore.engine.base import Tx
+from evstore.entry import Entry
+from evstore.errors import Exists
+from evstore.events import Offset
+from evstore.ingest import WHOLE
+from evstore.log import bodies
+from evstore.log.log import Moment
+from evstore.paths import ContentPath
+from evstore.projections import tree
+from evstore.store import Store
+
+BATCH_FILES, BATCH_BYTES = 200, 8 * 1024 * 1024  # what is read in one go
+
+Progress = Callable[[int, int], None]  # how many are done, and of how many
+
+
+@dataclass(slots=True)
+class Exported:
+    """What was written, and the moment that it shows."""
+
+    offset: Offset
+    files: int = 0
+    directories: int = 0
+    bytes: int = 0
+
+
+async def export(
+    store: Store, path: ContentPath, at: Moment | None, target: Path, progress: Progress, *, force: bool
+) -> Exported:
+    """Write what was below the directory `path` at that moment into `target`, which is made if need be.
+
+    A file at `path` is written into `target` under its name. With `force`, `target` may hold files
+    already: those of the same names are replaced, the others stay. Raises Exists, NotFound.
+    """
+    found = await Contents(store).get(path, at)
+    done = Exported(found.offset)
+    below = await store.read(lambda tx: list(tree.subtree(tx, found.entry, found.offset)))
+    _prepare_target(target, force=force)
+    top = path if found.entry.is_directory else path.parent
+    for directory in (entry for entry in below if entry.is_directory and entry.path != top):
+        _make_directory(_place(target, top, directory))
+        done.directories += 1
+    files = [(_place(target, top, entry), entry) for entry in below if not entry.is_directory]
+    for batch in _batches(files):
+        await _write_batch(store, batch)
+        done.files += len(batch)
+        done.bytes += sum(entry.size or 0 for _, entry in batch)
+        progress(done.files, len(files))
+    return done
+
+
+def _place(target: Path, top: ContentPath, entry: Entry) -> Path:
+    return target / entry.path.removeprefix(top).removeprefix("/")
+
+
+def _prepare_target(target: Path, *, force: bool) -> None:
+    if target.exists() and not target.is_dir():
+        raise Exists(f"{target} is a file; a folder is needed to write into.")
+    if not force and target.is_dir() and any(target.iterdir()):
+        raise Exists(f"{target} is not empty; with --force, files of the same names in it are replaced.")
+    target.mkdir(parents=True, exist_ok=True)
+
+
+def _make_directory(path: Path) -> None:
+    # a link that somebody put there could lead anywhere
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise Exists(f"{path} is in the way: a folder has to go there.")
+    path.mkdir(exist_ok=True)
+
+
+def _batches(files: Iterable[tuple[Path, Entry]]) -> Iterator[list[tuple[Path, Entry]]]:
+    batch: list[tuple[Path, Entry]] = []
+    held = 0
+    for place, entry in files:
+        size = entry.size or 0
+        if batch and (len(batch) >= BATCH_FILES or held + size > BATCH_BYTES):
+            yield batch
+            batch, held = [], 0
+        batch.append((place, entry))
+        held += size
+    if batch:
+        yield batch
+
+
+async def _write_batch(store: Store, batch: list[tuple[Path, Entry]]) -> None:
+    """One large file, streamed; or many small ones, without a thread hop for each."""
+    place, entry = batch[0]
+    if (entry.size or 0) > WHOLE:
+        with _written(place, entry) as file:
+            async for piece in store.stream(entry.digest):
+                file.write(piece)
+        return
+
+    def write_all(tx: Tx) -> None:
+        for place, entry in batch:
+            with _written(place, entry) as file:
+                file.write(bodies.read(tx, entry.digest) if entry.digest is not None else b"")
+
+    await store.read(write_all)
+
+
+@contextmanager
+def _written(place: Path, entry: Entry) -> Generator[BinaryIO]:
+    """A file to write the entry's bytes to, which takes its place and its date once it is whole."""
+    made = place.with_name(f".evstore-{secrets.token_hex(8)}")
+    try:
+        with open(made, "xb") as file:
+            yield file
+        os.utime(made, ns=(entry.modified * 1000, entry.modified * 1000))
+        os.replace(made, place)
+    except BaseException:
+        made.unlink(missing_ok=True)
+        raise
