@@ -103,7 +103,7 @@ class Guard:
             if request[CALLER].by_token:
                 return None
         if route.xsrf:
-            if unsafe or route.access in (Access.API, Access.ASSET):
+            if unsafe or route.referer or route.access in (Access.API, Access.ASSET):
                 self._origins.check_origin(request)
             if unsafe:
                 self._check_xsrf(request)

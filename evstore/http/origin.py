@@ -49,7 +49,7 @@ class Origins:
         includes an API answer as a script or an image (CVE-2019-9644) is told from its fetch metadata.
         """
         headers = request.headers
-        origin = headers.get("Origin") or headers.get("Sec-Websocket-Origin")
+        origin = headers.get("Origin", headers.get("Sec-Websocket-Origin"))
         if origin is None:
             if headers.get("Sec-Fetch-Mode") == "no-cors" and headers.get("Sec-Fetch-Site") in (
                 "cross-site",

@@ -19,6 +19,7 @@ from evstore.http.scrub import scrub
 from evstore.http.services import Services
 
 MAX_HEADER = 64 * 1024  # bytes of a request line or header: browsers send the cookies of all ports
+LINGER = 2.0  # seconds in which the rest of a refused upload is read, so that the client sees the answer
 SHUTDOWN = 10.0  # seconds that running requests get to finish
 access_logger = logging.getLogger("evstore.access")
 connection_logger = logging.getLogger("evstore.connection")
@@ -61,6 +62,7 @@ async def serving(services: Services, app: web.Application | None = None) -> Asy
         logger=ConnectionLogger(connection_logger),
         max_line_size=MAX_HEADER,
         max_field_size=MAX_HEADER,
+        lingering_time=LINGER,
         shutdown_timeout=SHUTDOWN,
     )
     await runner.setup()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ from tests.helpers import Server, StartServer, make_services, run_test_server
 @pytest.fixture
 async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
     """Start servers with settings of their own; all are stopped after the test."""
+    numbers = count()
     async with AsyncExitStack() as stack:
 
         async def start(**config: object) -> Server:
-            services = await stack.enter_async_context(make_services(tmp_path, **config))
+            place = tmp_path / (str(number) if (number := next(numbers)) else "")  # a second one has its own
+            place.mkdir(exist_ok=True)
+            services = await stack.enter_async_context(make_services(place, **config))
             return await stack.enter_async_context(run_test_server(services))
 
         yield start
