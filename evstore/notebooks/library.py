@@ -6,9 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
-import nbformat as _untyped_nbformat
-from nbformat import reader as _untyped_reader
-from nbformat import validator as _untyped_validator
+from evstore.notebooks.quick_import import without_iri_grammar
+
+with without_iri_grammar():
+    import nbformat as _untyped_nbformat
+    from nbformat import reader as _untyped_reader
+    from nbformat import validator as _untyped_validator
 
 _nbformat = cast("Any", _untyped_nbformat)
 _reader = cast("Any", _untyped_reader)
@@ -45,8 +48,7 @@ def read(text: str) -> Node:
 
 def write(nb: Node) -> str:
     """The text of the file, with its last line feed, in the notebook's own version."""
-    text: str = _nbformat.versions[nb["nbformat"]].writes_json(nb)
-    return text if text.endswith("\n") else f"{text}\n"
+    return _nbformat.versions[nb["nbformat"]].writes_json(nb) + "\n"
 
 
 def empty() -> bytes:

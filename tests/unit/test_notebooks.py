@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from tornado.web import HTTPError
 from evstore import chunking
 from evstore.errors import Invalid
 from evstore.notebooks import Canonical, CellCache, canonical, empty, parse, to_json
+from evstore.notebooks.text import layout
 from tests.unit.notebook_strategies import notebooks, odd_notebooks, old_notebooks, values
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # nbformat, on ids it has to make
 
+NBFORMAT: Any = {"indent": 1, "sort_keys": True, "ensure_ascii": False, "separators": (",", ": ")}
 PEER = settings(max_examples=150, deadline=None)
 
 
@@ -233,6 +236,21 @@ def test_a_cache_keeps_to_its_limit_and_forgets_what_was_not_used() -> None:
     assert 50_000 < size <= 100_000
 
 
+def test_threads_may_share_a_cache() -> None:
+    cache = CellCache(limit=50_000)
+    contents = [
+        notebook(*(code("x" * 500, id=f"n{(number * step) % 60}") for step in range(1, 20, 2)))
+        for number in range(1, 60)
+        if number % 2
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda content: canonical(content, cache).body, contents * 10))
+    assert found == [canonical(content).body for content in contents] * 10
+    cells, size = [int(word) for word in repr(cache).split() if word.isdigit()][:2]
+    assert cells > 5
+    assert size <= 50_000
+
+
 @pytest.mark.parametrize(
     ("cells", "expected"),
     [
@@ -391,6 +409,26 @@ def test_json_is_parsed_exactly(text: str, value: Any) -> None:
     assert repr(parse(text.encode())) == repr(value)
 
 
+@pytest.mark.parametrize("length", [10, 300, 3_000])
+def test_every_character_is_laid_out_as_json_does(length: int) -> None:
+    for begin in range(0, 0x3000, length):
+        text = "".join(map(chr, range(begin, begin + length)))
+        assert layout({text: [text, {"a": text}]}) == json.dumps({text: [text, {"a": text}]}, **NBFORMAT)
+    long = "a\ud800" * length
+    assert layout(long) == json.dumps(long, **NBFORMAT)
+
+
+@given(values)
+def test_json_is_laid_out_as_nbformat_does(value: Any) -> None:
+    assert layout(value) == json.dumps(value, **NBFORMAT)
+
+
+@pytest.mark.parametrize("value", [{1: 2}, (1,), {"a": b"b"}, [object()]])
+def test_what_json_text_can_not_become_is_not_laid_out(value: Any) -> None:
+    with pytest.raises(TypeError):
+        layout(value)
+
+
 @given(values)
 def test_json_is_parsed_as_json_does(value: Any) -> None:
     text = json.dumps(value)
@@ -407,6 +445,15 @@ def test_long_integers_come_through() -> None:
     body = canonical(notebook(metadata={"n": [2**70, float("nan")]})).body
     assert str(2**70).encode() in body
     assert read(body)[0]["metadata"] == {"n": [2**70, None]}
+
+
+@pytest.mark.parametrize("minor", [-1, 7])
+def test_a_minor_number_that_nbformat_does_not_know(peer: FileContentsManager, minor: int) -> None:
+    content = notebook(code("a", id="a"), minor=minor)
+    stored, expected = canonical(content), saved_by(peer, content)
+    assert expected is not None
+    assert (stored.body, stored.message) == (expected.body, expected.message)
+    assert (stored.message is None) == (minor > 0), "the future may be valid, the past has no such number"
 
 
 def test_a_message_shows_what_is_wrong_and_where() -> None:
