@@ -145,12 +145,22 @@ def put(tx: Tx, body: Body, known: KnownChunks) -> dict[bytes, int]:
     return ids
 
 
+def unpack(codec: int, data: bytes) -> bytes:
+    """The plain bytes of what is stored. Raises DatabaseError when they can't be had any more."""
+    if codec == PLAIN:
+        return data
+    try:
+        return zstd.decompress(data)
+    except zstd.ZstdError as error:
+        raise DatabaseError(f"A part of a body is damaged ({error}): run `evstore verify`.") from None
+
+
 def manifest(tx: Tx, digest: Digest) -> list[int]:
     """The ids of a body's chunks, in order. Raises DatabaseError when there is no such body."""
     row = tx.row("select manifest from bodies where digest = ?", (digest,))
     if row is None:
         raise DatabaseError(f"The log names a body that is not stored: {digest.hex()}.")
-    ids = array("Q", zstd.decompress(row[0]))
+    ids = array("Q", unpack(ZSTD, row[0]))
     if sys.byteorder == "big":
         ids.byteswap()
     return ids.tolist()
@@ -162,7 +172,7 @@ def chunks(tx: Tx, ids: Sequence[int]) -> Iterator[bytes]:
         part = ids[start : start + READ_BATCH]
         marks = ",".join("?" * len(part))
         rows = tx.rows(f"select id, codec, data from chunks where id in ({marks})", part)
-        plain = {number: zstd.decompress(data) if codec == ZSTD else data for number, codec, data in rows}
+        plain = {number: unpack(codec, data) for number, codec, data in rows}
         for number in part:
             if number not in plain:
                 raise DatabaseError(f"The chunk {number} of a body is missing.")
