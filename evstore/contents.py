@@ -146,21 +146,17 @@ class Contents:
     async def copy(
         self, source: ContentPath, to: ContentPath, author: Author, *, exact: bool = False
     ) -> Entry:
-        """Copy a file, or a directory with all it holds.
+        """Copy a file, or a directory with all it holds, into the directory `to` under a numbered name.
 
-        Into the directory `to` under a numbered name; or, when `to` is no directory or `exact`,
-        to that very path. No bytes are copied: both have the same body.
+        For a directory, `to` is made when it is not there, as in Jupyter. With `exact`, `to` is the
+        path of the copy itself. No bytes are copied: both have the same body.
         """
 
         def command(work: Work) -> Entry:
             entry = _require(work.tx, source)
             if not source:
                 raise Invalid("The served folder itself can't be copied.")
-            path = to
-            target = tree.entry_at(work.tx, to)
-            if not exact and target is not None and target.is_directory:
-                name = naming.first_free(naming.copy_of(entry.name), _taken(work.tx, to), insert="-Copy")
-                path = to.child(name)
+            path = to if exact else _place_for_copy(work, entry, to)
             if path.is_below(source):
                 raise Invalid(f"{source} can't be copied into itself.")
             copy(work, entry, path)
@@ -235,6 +231,16 @@ def create(
     )
     work.append(decision)
     return _require(tx, path)
+
+
+def _place_for_copy(work: Work, entry: Entry, directory: ContentPath) -> ContentPath:
+    """Where a copy of `entry` goes in `directory`, which is made for a directory's."""
+    if entry.is_directory and tree.entry_at(work.tx, directory) is None:
+        create(work, directory, Kind.DIRECTORY)
+    _require_directory(work.tx, directory)
+    return directory.child(
+        naming.first_free(naming.copy_of(entry.name), _taken(work.tx, directory), insert="-Copy")
+    )
 
 
 def _taken(tx: Tx, directory: ContentPath) -> Callable[[str], bool]:

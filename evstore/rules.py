@@ -111,11 +111,11 @@ def move(entry: Entry, path: ContentPath, parent: Entry | None, occupant: Entry 
     check_path(path)
     if not path:
         raise Invalid(f"{entry.path} can't take the place of the served folder.")
+    if occupant is not None:
+        raise Exists(f"File already exists: {path}")
     if path.is_below(entry.path):
         raise Invalid(f"{entry.path} can't be moved into itself.")
     directory = _directory(parent, path)
-    if occupant is not None:
-        raise Exists(f"File already exists: {path}")
     return [(entry.id, EntryMoved(parent=directory.id, name=path.name))]
 
 

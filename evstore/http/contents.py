@@ -239,8 +239,10 @@ async def _put_chunk(
 ) -> web.Response:
     """One piece of a large upload; the log gets its event with the last one."""
     number = model["chunk"]
-    if model.get("type") != "file":
-        raise Invalid(f'File type "{model.get("type")}" is not supported for large file transfer')
+    if "type" not in model:
+        raise Invalid("No file type provided")
+    if model["type"] != "file":
+        raise Invalid(f'File type "{model["type"]}" is not supported for large file transfer')
     if not isinstance(number, int) or isinstance(number, bool) or (number < 1 and number != LAST):
         raise Invalid(f"chunk={number!r}: must be 1, 2, 3, ... or -1 for the last one.")
     if "content" not in model:
@@ -286,8 +288,6 @@ async def post(request: web.Request) -> web.Response:
     if occupant is not None and not occupant.is_directory:
         raise Invalid("Cannot POST to files, use PUT instead.")
     if source := model.get("copy_from"):
-        if occupant is None:
-            raise NotFound(f"No such directory: {path}")
         entry = await app.contents.copy(visible(source, "copy_from"), path, author(request))
         return _written(request, entry, status=201)
     return await _untitled(request, app, path, model)

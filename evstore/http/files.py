@@ -64,7 +64,7 @@ def _headers(entry: Entry, *, download: bool) -> dict[str, str]:
         "Cache-Control": "no-cache",
     }
     if download:
-        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(entry.name, safe='')}"
+        headers["Content-Disposition"] = f"attachment; filename*=utf-8''{quote(entry.name, safe='')}"
     return headers
 
 

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from evstore.contents import Save
+from evstore.events import Author
+from evstore.log import bodies
+from evstore.paths import ContentPath
 from tests.helpers import Server
 
 NOTEBOOK: dict[str, Any] = {
@@ -199,6 +203,37 @@ async def test_names_that_the_server_picks(server: Server) -> None:
     ]
     copies = [await post({"copy_from": "Untitled.ipynb"}), await post({"copy_from": "Untitled-Copy1.ipynb"})]
     assert copies == ["Untitled-Copy1.ipynb", "Untitled-Copy2.ipynb"]
+
+
+async def test_a_directory_can_be_copied_into_one_that_is_not_there_and_a_file_can_not(
+    server: Server,
+) -> None:
+    assert (await put(server, "d", {"type": "directory"})).status == 201
+    assert (await put(server, "d/f", text("x"))).status == 201
+
+    async def copy(source: str, into: str) -> tuple[int, str | None]:
+        reply = await server.fetch("POST", f"api/contents/{into}", json={"copy_from": source})
+        return reply.status, reply.json().get("path")
+
+    assert await copy("d", "new") == (201, "new/d")
+    assert await copy("d/f", "newer") == (404, None)
+    assert await copy("d", "d/below") == (400, None)
+    assert (await server.fetch("GET", "api/contents/d/below")).status == 404
+    assert (await server.fetch("GET", "api/contents/new/d/f")).json()["content"] == "x"
+
+
+async def test_what_is_hidden_is_served_nowhere(server: Server) -> None:
+    """Such entries can be in a log, from elsewhere; no address shows them (CVE-2022-29238, S25)."""
+    contents, author = server.services.contents, Author.new("elsewhere")
+    await contents.create_directory(ContentPath(".d"), author)
+    for path in (".f", ".d/f"):
+        body = bodies.prepare(b"secret", server.services.store.known, notebook=False)
+        await contents.save(ContentPath(path), Save(body=body), author)
+    for path in (".f", ".d/f", ".d"):
+        for address in ("api/contents/", "files/", "api/history/versions/"):
+            assert (await server.fetch("GET", address + path)).status == 404, address + path
+        assert (await server.fetch("GET", f"api/contents/{path}/checkpoints")).status == 404
+    assert (await server.fetch("GET", "api/contents")).json()["content"] == []
 
 
 async def test_put_without_content_makes_something_empty_and_never_empties(server: Server) -> None:
