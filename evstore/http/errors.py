@@ -29,7 +29,7 @@ HEADERS: dict[type[errors.EvstoreError], dict[str, str]] = {errors.Busy: {"Retry
 
 def status_of(error: errors.EvstoreError) -> int:
     """The HTTP status of `error`: its own class's, or that of the nearest class above it."""
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def error_response(status: int, message: str, *, reason: str | None = None) -> web.Response:

@@ -32,6 +32,7 @@ from evstore.http.services import Services
 logger = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset(("GET", "HEAD"))
+REDIRECTED = frozenset(("GET", "HEAD", "POST", "PUT"))  # as in Jupyter
 MAX_FORM = 64 * 1024  # bytes of a form that carries `_xsrf`
 PREFLIGHT = {
     "Access-Control-Allow-Headers": "accept, content-type, authorization, x-xsrftoken",
@@ -149,7 +150,8 @@ class Guard:
         raw = request.rel_url.raw_path
         if error is not None and error.status != 404:
             return http_error_response(error, self._max_body)
-        if (raw.endswith("/") or raw.startswith("//")) and raw.strip("/") and request.method != "PATCH":
+        too_many = raw.endswith("/") or raw.startswith("//")
+        if too_many and raw.strip("/") and request.method in REDIRECTED:
             return without_slashes(request)
         raise NotFound(f"There is nothing at {request.path}")
 

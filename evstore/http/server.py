@@ -43,7 +43,7 @@ class ConnectionLogger(logging.LoggerAdapter[logging.Logger]):
     """What aiohttp says about a connection: bad HTTP from a client is no fault of ours and no traceback."""
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
-        if isinstance(exc_info, (HttpProcessingError, ConnectionError)):
+        if isinstance(exc_info, (HttpProcessingError, web.RequestPayloadError, ConnectionError)):
             self.debug("A request was not HTTP: %s", type(exc_info).__name__)
         else:
             super().exception(msg, *args, exc_info=exc_info, **kwargs)
