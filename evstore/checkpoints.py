@@ -21,8 +21,16 @@ class Checkpoints:
         self._store = store
 
     async def list(self, path: ContentPath) -> list[Checkpoint]:
-        """The labelled checkpoints and the latest others, oldest first. Raises NotFound."""
-        return await self._store.read(lambda tx: checkpoints.listed(tx, _file(tx, path).id))
+        """The labelled checkpoints and the latest others, oldest first. A path without a file has none.
+
+        Jupyter says the same: JupyterLab may ask just while it renames the file, and would report an error.
+        """
+
+        def query(tx: Tx) -> list[Checkpoint]:
+            entry = tree.entry_at(tx, path)
+            return [] if entry is None else checkpoints.listed(tx, entry.id)
+
+        return await self._store.read(query)
 
     async def create(self, path: ContentPath, author: Author, label: str | None = None) -> Checkpoint:
         """Mark what the file holds now, with a label that keeps it listed if one is given."""

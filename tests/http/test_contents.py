@@ -236,6 +236,12 @@ async def test_what_is_hidden_is_served_nowhere(server: Server) -> None:
     assert (await server.fetch("GET", "api/contents")).json()["content"] == []
 
 
+async def test_where_no_file_is_there_are_no_checkpoints(server: Server) -> None:
+    """As jupyter_server says it: JupyterLab asks for the old name's while it renames."""
+    reply = await server.fetch("GET", "api/contents/gone/Untitled.ipynb/checkpoints")
+    assert (reply.status, reply.json()) == (200, [])
+
+
 async def test_put_without_content_makes_something_empty_and_never_empties(server: Server) -> None:
     assert (await server.fetch("PUT", "api/contents/n.ipynb")).json()["type"] == "notebook"
     assert (await server.fetch("GET", "api/contents/n.ipynb")).json()["content"]["cells"] == []
