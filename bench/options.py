@@ -21,6 +21,7 @@ CACHE = Path(tempfile.gettempdir()) / "evstore-bench"
 class Settings:
     """Each field is an option of the command line."""
 
+    short: bool  # leave out what takes long and is told only for its own sake
     seconds: float  # of one round
     rounds: int
     revisions: int  # saves whose storage is measured
@@ -48,7 +49,7 @@ def main(part: Part, description: str | None) -> None:
     parser.add_argument("--short", action="store_true", help="about a minute for each part: rough figures")
     parser.add_argument("--seconds", type=float, help="of one round (2; short: 0.5)")
     parser.add_argument("--rounds", type=int, help="whose median counts (5; short: 3)")
-    parser.add_argument("--revisions", type=int, help="saves whose storage is measured (500; short: 100)")
+    parser.add_argument("--revisions", type=int, default=500, help="saves whose storage is measured (500)")
     parser.add_argument("--events", type=int, default=1_000_000, help="in the large log (1,000,000)")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"where the large log is kept ({CACHE})")
     parser.add_argument("--git", action="store_true", help="measure git's storage as well")
@@ -56,11 +57,12 @@ def main(part: Part, description: str | None) -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     parser.add_argument("--markdown", action="store_true", help="print the table for the README")
     given = parser.parse_args()
-    rounds, seconds, revisions = (3, 0.5, 100) if given.short else (5, 2.0, 500)
+    rounds, seconds = (3, 0.5) if given.short else (5, 2.0)
     settings = Settings(
+        short=given.short,
         seconds=given.seconds or seconds,
         rounds=given.rounds or rounds,
-        revisions=given.revisions or revisions,
+        revisions=given.revisions,
         events=given.events,
         cache=given.cache,
         git=given.git,
