@@ -5,8 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from evstore.errors import NotFound
-from evstore.http import contents, models
-from evstore.http.contents import content_path, location, offset_header, readable
+from evstore.http import models, outgoing
+from evstore.http.contents import location, offset_header
+from evstore.http.paths import content_path, readable
 from evstore.http.reply import author, json_object, json_reply, no_content
 from evstore.http.services import services
 
@@ -15,7 +16,7 @@ async def get(request: web.Request) -> web.Response:
     """The checkpoints of a file, oldest first. A directory that is really called `checkpoints` wins."""
     app, path = services(request), readable(request.match_info["path"])
     if await app.contents.exists(path.child("checkpoints")) is not None:
-        return await contents.show(request, path.child("checkpoints"))
+        return await outgoing.show(request, path.child("checkpoints"))
     return json_reply([models.checkpoint(found) for found in await app.checkpoints.list(path)])
 
 

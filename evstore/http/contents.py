@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping
-from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote
 
@@ -12,14 +10,14 @@ import orjson
 from aiohttp import web
 
 from evstore import notebooks
-from evstore.contents import Found, Save
+from evstore.contents import Save
 from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
 from evstore.events import EntryId, Kind
-from evstore.http import models
-from evstore.http.cache import LISTING, Reply
+from evstore.http import models, outgoing
 from evstore.http.incoming import Preconditions, file_bytes, off_loop, parse_model, to_save
-from evstore.http.reply import author, flag, json_object, moment, no_content
+from evstore.http.paths import content_path, visible
+from evstore.http.reply import author, json_object, no_content
 from evstore.http.services import Services, services
 from evstore.ingest import ingest
 from evstore.log import bodies
@@ -27,154 +25,10 @@ from evstore.log.log import wall_clock
 from evstore.paths import ContentPath
 from evstore.uploads import LAST
 
-KEYS = ("type", "format", "content", "hash")
-
-
-def content_path(request: web.Request) -> ContentPath:
-    """The path that a request wants to change. Raises Invalid for hidden ones."""
-    return visible(request.match_info["path"], "path")
-
-
-def readable(raw: str) -> ContentPath:
-    """A path that a request wants to read. Raises NotFound for hidden ones: for readers they don't exist."""
-    path = ContentPath.parse(raw)
-    if path.hidden:
-        raise NotFound(f"No such file or directory: {path}")
-    return path
-
-
-def visible(raw: Any, what: str) -> ContentPath:
-    """A path out of a request's body. Raises Invalid for a hidden one, or when it is no string."""
-    if not isinstance(raw, str):
-        raise Invalid(f"{what} must be a path.")
-    path = ContentPath.parse(raw)
-    if path.hidden:
-        raise Invalid(f"{path}: hidden files and directories are not served.")
-    return path
-
-
-# -- GET -----------------------------------------------------------------------------
-
 
 async def get(request: web.Request) -> web.Response:
     """GET /api/contents/{path}?type=&format=&content=&hash=&at="""
-    return await show(request, request.match_info["path"])
-
-
-async def show(request: web.Request, path: str) -> web.Response:
-    """The model of what is at `path`, from the cache when nothing has happened since."""
-    query = request.query
-    key = (path, *(query.get(name) for name in KEYS))
-    app = services(request)
-    past = "at" in query
-    reply = None if past else app.replies.get(key)
-    if reply is None:
-        reply, offset, tags = await _make_reply(app, request, path)
-        if not past and offset == app.store.offset:
-            app.replies.put(key, reply, tags)
-    etag = reply.headers.get("ETag")
-    if etag is not None and request.headers.get("If-None-Match") == etag:
-        return web.Response(status=304, headers=reply.headers)
-    return web.Response(body=reply.body, content_type="application/json", headers=reply.headers)
-
-
-async def _make_reply(app: Services, request: web.Request, raw: str) -> tuple[Reply, int, tuple[bytes, ...]]:
-    """The reply, the offset as of which it is true, and what it shows (the cache's tags)."""
-    asked = request.query.get("type")
-    asked = asked if asked in (None, "file", "notebook", "directory") else "file"
-    format = request.query.get("format")
-    if format not in (None, "text", "base64"):
-        raise Invalid(f"Format {format!r} is invalid")
-    with_content = flag(request, "content", default=True)
-    with_hash = flag(request, "hash", default=False)
-    path, at = readable(raw), moment(request)
-    found = await app.contents.get(path, at)
-    entry, as_of = found.entry, None if at is None else found.offset
-    kind = models.type_of(entry, asked)
-    if not with_content:
-        model = models.without_content(entry, kind, with_hash=with_hash, as_of=as_of)
-        return _plain(entry, model), found.offset, _tags(entry)
-    if kind == "directory":
-        return await _listing(app, found, as_of)
-    reply = await _with_body(app, found, kind, format, with_hash=with_hash, as_of=as_of)
-    return reply, found.offset, _tags(entry)
-
-
-async def _listing(app: Services, found: Found, as_of: int | None) -> tuple[Reply, int, tuple[bytes, ...]]:
-    listing = await app.contents.list(found.entry.path, as_of)
-
-    def render() -> Reply:
-        members = [
-            models.without_content(member, models.type_of(member, None), as_of=as_of)
-            for member in listing.members
-            if not unlisted(member.name)
-        ]
-        model = models.contents(listing.entry, "directory", content=members, format="json", as_of=as_of)
-        return _plain(listing.entry, model)
-
-    reply = await off_loop(500 * len(listing.members), render)
-    return reply, listing.offset, (LISTING,)
-
-
-def unlisted(name: str) -> bool:
-    """Whether a name is left out of listings."""
-    return (
-        name.startswith(".")
-        or name == "__pycache__"
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in models.HIDDEN_GLOBS)
-    )
-
-
-async def _with_body(
-    app: Services, found: Found, kind: str, format: str | None, *, with_hash: bool, as_of: int | None
-) -> Reply:
-    """The model with its content, which is spliced in as the JSON that it is already."""
-    entry = found.entry
-    body = await app.store.body(entry.digest)
-    size = entry.size or 0
-
-    def render() -> Reply:
-        if kind == "notebook":
-            content, message = notebooks.to_json(body, trusted=found.trusted)
-            format_, mimetype = "json", None
-        else:
-            content, format_ = models.file_content(entry.path, body, format)
-            message = None
-            mimetype = models.guess_mimetype(entry, kind)
-            mimetype = mimetype or ("text/plain" if format_ == "text" else "application/octet-stream")
-        model = models.contents(
-            entry,
-            kind,
-            format=format_,
-            mimetype=mimetype,
-            with_hash=with_hash,
-            message=message,
-            as_of=as_of,
-        )
-        del model["content"]
-        return Reply(b'%b,"content":%b}' % (orjson.dumps(model)[:-1], content), _headers(entry))
-
-    return await off_loop(size, render)
-
-
-def _plain(entry: Entry, model: models.Model) -> Reply:
-    return Reply(orjson.dumps(model), _headers(entry))
-
-
-def _headers(entry: Entry) -> dict[str, str]:
-    headers = {"Last-Modified": formatdate(entry.modified / 1_000_000, usegmt=True)}
-    if not entry.is_directory:
-        headers["ETag"] = f'"{entry.digest.hex() if entry.digest else ""}"'
-    return headers
-
-
-def _tags(entry: Entry) -> tuple[bytes, ...]:
-    if entry.is_directory:
-        return (LISTING,)
-    return (entry.id, entry.digest) if entry.digest else (entry.id,)
-
-
-# -- PUT -----------------------------------------------------------------------------
+    return await outgoing.show(request, request.match_info["path"])
 
 
 async def put(request: web.Request) -> web.Response:
@@ -351,7 +205,7 @@ def _written(request: web.Request, entry: Entry, *, status: int, message: str | 
     model = models.without_content(entry, models.type_of(entry, None))
     if message is not None:
         model["message"] = message
-    headers = _headers(entry) | offset_header(app) | {"Location": location(app, entry.path)}
+    headers = outgoing.headers_of(entry) | offset_header(app) | {"Location": location(app, entry.path)}
     return web.Response(
         status=status, body=orjson.dumps(model), content_type="application/json", headers=headers
     )

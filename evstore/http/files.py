@@ -10,7 +10,7 @@ from aiohttp import web
 
 from evstore.entry import Entry
 from evstore.errors import Invalid
-from evstore.http.contents import readable
+from evstore.http.paths import readable
 from evstore.http.reply import moment
 from evstore.http.services import services
 

@@ -14,8 +14,9 @@ from evstore.errors import Invalid, NotFound
 from evstore.events import EntryId
 from evstore.history import FAR
 from evstore.http import models
-from evstore.http.contents import content_path, offset_header, readable, visible
-from evstore.http.reply import author, json_object, json_reply, parse_moment
+from evstore.http.contents import offset_header
+from evstore.http.paths import content_path, readable, visible
+from evstore.http.reply import author, json_object, json_reply, no_content, parse_moment
 from evstore.http.services import services
 from evstore.paths import ContentPath
 
@@ -78,6 +79,13 @@ async def undelete(request: web.Request) -> web.Response:
     path = visible(model["path"], "path") if model.get("path") is not None else None
     entry = await app.history.undelete(_entry_id(model.get("entry")), path, author(request))
     return json_reply(models.without_content(entry, models.type_of(entry, None)), headers=offset_header(app))
+
+
+async def rebuild(request: web.Request) -> web.Response:
+    """POST /api/history/rebuild: drop what follows from the log and replay it; writers wait meanwhile."""
+    app = services(request)
+    await app.store.rebuild()
+    return no_content(offset_header(app))
 
 
 def _entry_id(value: Any) -> EntryId:
