@@ -50,6 +50,14 @@ class Deleted(NamedTuple):
     offset: Offset
 
 
+class Compared(NamedTuple):
+    """Two versions of a file, and what a diff calls them."""
+
+    old: bytes
+    new: bytes
+    names: tuple[str, str]
+
+
 class Restored(NamedTuple):
     """What a restore did, or would do, and where the log ends after it."""
 
@@ -126,19 +134,23 @@ class History:
         """Events with the paths that they were about."""
         return await self._store.read(lambda tx: [_tell(tx, recorded) for recorded in page])
 
-    async def diff(self, path: ContentPath, start: Moment, end: Moment | None = None) -> dict[str, Any]:
-        """What changed in a file between two moments (`end`: now). See `diffing.diff`."""
+    async def versions_between(self, path: ContentPath, start: Moment, end: Moment | None = None) -> Compared:
+        """A file's bytes at two moments (`end`: now). Raises NotFound, and Invalid for a directory."""
 
-        def query(tx: Tx) -> tuple[bytes, bytes, int, int]:
+        def query(tx: Tx) -> Compared:
             entry = last_at(tx, path)
             if tree.kind_of(tx, entry) is not Kind.FILE:
                 raise Invalid(f"{path or '/'} is a directory; only files can be compared.")
             first = log.resolve(tx, start)
             last = log.head(tx).offset if end is None else log.resolve(tx, end)
-            return _bytes_at(tx, entry, path, first), _bytes_at(tx, entry, path, last), first, last
+            names = (f"{path}@{first}", f"{path}@{last}")
+            return Compared(_bytes_at(tx, entry, path, first), _bytes_at(tx, entry, path, last), names)
 
-        old, new, first, last = await self._store.read(query)
-        names = (f"{path}@{first}", f"{path}@{last}")
+        return await self._store.read(query)
+
+    async def diff(self, path: ContentPath, start: Moment, end: Moment | None = None) -> dict[str, Any]:
+        """What changed in a file between two moments (`end`: now). See `diffing.diff`."""
+        old, new, names = await self.versions_between(path, start, end)
         notebook = path.name.endswith(".ipynb")
         return await asyncio.to_thread(diffing.diff, old, new, notebook=notebook, names=names)
 

@@ -16,6 +16,18 @@ from evstore.errors import EvstoreError
 
 COMMANDS = {  # name -> module:function; in the order of --help
     "serve": "serve:serve",
+    "log": "history:log",
+    "show": "show:show",
+    "diff": "show:diff",
+    "restore": "restore:restore",
+    "deleted": "history:deleted",
+    "undelete": "restore:undelete",
+    "checkpoints": "history:checkpoints",
+    "import": "transfer:import_",
+    "export": "transfer:export",
+    "backup": "upkeep:backup",
+    "verify": "upkeep:verify",
+    "rebuild": "upkeep:rebuild",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import posixpath
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from evstore.errors import NotFound
+from evstore.paths import ContentPath
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,11 +26,42 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, envvar=variable, show_envvar=True, **settings)
 
 
+folder_option = option(
+    "--folder",
+    "-C",
+    type=click.Path(path_type=Path),
+    default=".",
+    help="The served folder.  [default: the current one]",
+)
 db_option = option(
     "--db",
     type=click.Path(path_type=Path, dir_okay=False),
     help=f"The log.  [default: {DIRECTORY}/{DATABASE} in the folder]",
 )
+
+
+class PathType(click.ParamType[ContentPath]):
+    """A click parameter that is the path of an entry, seen from the served folder: `a/b.txt`, `./a`, `/`."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ContentPath:
+        return ContentPath.parse(posixpath.normpath(str(value)).removeprefix("."))
+
+
+def on_log(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --folder and --db; it gets `db`, the path of a log that exists. Raises NotFound."""
+
+    @functools.wraps(command)
+    def run(folder: Path, db: Path | None, **rest: Any) -> None:
+        path = database_of(folder if db else existing_folder(folder), db)
+        if not path.exists():
+            raise NotFound(
+                f"There is no log at {path}. `evstore serve` begins one; --folder says where to look."
+            )
+        command(db=path, **rest)
+
+    return folder_option(db_option(run))
 
 
 def existing_folder(folder: Path) -> Path:

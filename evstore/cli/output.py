@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import orjson
@@ -21,7 +21,13 @@ from rich.text import Text
 from evstore.transfer.importing import Report
 
 SHOWN = 5  # names of one kind that are spelled out
-Advance = Callable[[int, int], None]
+
+
+class Advance(Protocol):
+    """Tell a progress bar how much is done and of how much, and of what when that changes."""
+
+    def __call__(self, done: int, total: int, what: str | None = None) -> None: ...
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -32,6 +38,10 @@ def print_json(data: Any) -> None:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as what is in them. Only on a terminal are they cut to its width."""
+    rows = list(rows)
+    if not rows:
+        click.echo("There is nothing to show.", err=True)
+        return
     table = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(printable(str(cell))) for cell in row))
@@ -69,7 +79,11 @@ def progress(what: str) -> Generator[Advance]:
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def advance(done: int, total: int, what: str | None = None) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        yield advance
 
 
 def describe_import(report: Report) -> Iterator[str]:

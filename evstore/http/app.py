@@ -118,6 +118,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/history/restore{path:.*}", history.restore),
     Route("GET", "/api/history/deleted{path:.*}", history.deleted),
     Route("POST", "/api/history/undelete", history.undelete),
+    Route("POST", "/api/history/rebuild", history.rebuild),
     Route("GET", "/api/history/log", history.log),
     Route("GET", "/api/history/feed", history.feed),
 )

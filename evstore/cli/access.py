@@ -1,0 +1,99 @@
+"""How commands get at the log: beside a running server for reading, through it or alone for writing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+from evstore.cli.running import RunningServer
+from evstore.errors import Locked
+from evstore.events import Author, EntryId, format_id
+from evstore.history import History
+from evstore.http import models
+from evstore.http.models import Model
+from evstore.log.log import Moment
+from evstore.paths import ContentPath
+from evstore.store import Store
+
+if TYPE_CHECKING:
+    from evstore.http.client import Client
+
+ACTOR = "cli"  # in the log, of what a command did while no server ran
+
+
+@asynccontextmanager
+async def reading(db: Path) -> AsyncGenerator[Store]:
+    """The log, for reading only: also while a server writes it."""
+    store = await Store.open_for_reading(db)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+class Writer(Protocol):
+    """What commands change. Both answer as the API does."""
+
+    async def restore(self, path: ContentPath, at: Moment, *, dry_run: bool) -> Model: ...
+    async def undelete(self, entry: EntryId, path: ContentPath | None) -> ContentPath: ...
+    async def rebuild(self, progress: Callable[[int], None]) -> None: ...
+
+
+class Alone:
+    """No server runs: the command writes the log itself."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def restore(self, path: ContentPath, at: Moment, *, dry_run: bool) -> Model:
+        done = await History(self.store).restore(path, at, Author.new(ACTOR), dry_run=dry_run)
+        return models.restored(done)
+
+    async def undelete(self, entry: EntryId, path: ContentPath | None) -> ContentPath:
+        return (await History(self.store).undelete(entry, path, Author.new(ACTOR))).path
+
+    async def rebuild(self, progress: Callable[[int], None]) -> None:
+        await self.store.rebuild(progress)
+
+
+class ThroughServer:
+    """A server runs: it is asked to."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def restore(self, path: ContentPath, at: Moment, *, dry_run: bool) -> Model:
+        moment = at.isoformat() if isinstance(at, datetime) else at
+        wish = {"at": moment, "dry_run": dry_run}
+        return await self.client.ask("POST", f"api/history/restore/{quote(path)}", wish)
+
+    async def undelete(self, entry: EntryId, path: ContentPath | None) -> ContentPath:
+        wish = {"entry": format_id(entry), "path": path}
+        return ContentPath((await self.client.ask("POST", "api/history/undelete", wish))["path"])
+
+    async def rebuild(self, progress: Callable[[int], None]) -> None:
+        await self.client.ask("POST", "api/history/rebuild")
+
+
+@asynccontextmanager
+async def writing(
+    db: Path, progress: Callable[[int], None] = lambda _: None
+) -> AsyncGenerator[Alone | ThroughServer]:
+    """The log, for changing it. Raises Locked when something else than a server is writing it."""
+    try:
+        store = await Store.open(db, progress)
+    except Locked as locked:
+        server = RunningServer.behind(locked, db)
+        http: Any = import_module("evstore.http.client")  # not at the top: aiohttp is for this case only
+        async with http.connect(server.url, server.token) as client:
+            yield ThroughServer(client)
+        return
+    try:
+        yield Alone(store)
+    finally:
+        await store.close()

@@ -1,0 +1,152 @@
+"""`evstore log`, `deleted` and `checkpoints`: what happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import click
+from rich.filesize import decimal
+
+from evstore import codec
+from evstore.checkpoints import Checkpoints
+from evstore.cli.access import reading
+from evstore.cli.options import PathType, on_log
+from evstore.cli.output import json_option, local_time, print_json, print_table
+from evstore.events import (
+    CheckpointCreated,
+    CheckpointDeleted,
+    EntryCreated,
+    EntryMoved,
+    FileRestored,
+    FileSaved,
+    format_id,
+)
+from evstore.history import FAR, History, Told
+from evstore.http import models
+from evstore.paths import ContentPath
+from evstore.projections import tree
+from evstore.store import Store
+
+PAGE = 500  # events looked at in one go
+
+limit_option = click.option(
+    "--limit", "-n", type=click.IntRange(1), default=50, show_default=True, help="At most so many."
+)
+
+
+@click.command()
+@click.argument("path", type=PathType(), default="")
+@click.option("--actor", help="Only what this author did.")
+@click.option("--event", type=click.Choice(list(codec.EVENT_TYPES)), help="Only events of this name.")
+@limit_option
+@json_option
+@on_log
+def log(db: Path, path: ContentPath, actor: str | None, event: str | None, limit: int, as_json: bool) -> None:
+    """What happened to PATH and all below it, across renames, the newest first; without PATH, everything."""
+    asyncio.run(_log(db, path, limit, as_json, lambda told: _is_wanted(told, actor, event)))
+
+
+def _is_wanted(told: Told, actor: str | None, event: str | None) -> bool:
+    if actor is not None and told.recorded.actor != actor:
+        return False
+    return event is None or type(told.recorded.event).__name__ == event
+
+
+async def _log(
+    db: Path, path: ContentPath, limit: int, as_json: bool, is_wanted: Callable[[Told], bool]
+) -> None:
+    async with reading(db) as store:
+        found: list[Told] = []
+        async for told in _newest_first(store, path):
+            if is_wanted(told):
+                found.append(told)
+            if len(found) == limit:
+                break
+        if as_json:
+            print_json({"events": [models.logged(told) for told in found], "head": store.offset})
+            return
+        rows = [
+            (
+                one.offset,
+                local_time(one.at),
+                one.actor,
+                type(one.event).__name__,
+                told.path or "/",
+                await _detail(store, told),
+            )
+            for told in found
+            for one in (told.recorded,)
+        ]
+    print_table(("Offset", "Time", "Actor", "Event", "Path", ""), rows)
+
+
+async def _newest_first(store: Store, path: ContentPath) -> AsyncIterator[Told]:
+    before: int | None = FAR
+    while before is not None:
+        page, before = await History(store).versions(path, before, PAGE)
+        for told in page:
+            yield told
+
+
+async def _detail(store: Store, told: Told) -> str:
+    """What there is to say of an event besides its name."""
+    match told.recorded.event:
+        case FileSaved(size=size):
+            return decimal(size)
+        case FileRestored(source=source):
+            return f"as of {source}"
+        case EntryCreated(kind=kind, copied_from=source):
+            return f"{kind}, a copy" if source else kind
+        case EntryMoved():
+            entry, offset = told.recorded.entry, told.recorded.offset
+            before = await store.read(lambda tx: tree.path_of(tx, entry, offset - 1))
+            return f"from {before}"
+        case CheckpointCreated(label=label):
+            return label or ""
+        case CheckpointDeleted(checkpoint=checkpoint):
+            return f"of {checkpoint}"
+        case _:
+            return ""
+
+
+@click.command()
+@click.argument("path", type=PathType(), default="")
+@limit_option
+@json_option
+@on_log
+def deleted(db: Path, path: ContentPath, limit: int, as_json: bool) -> None:
+    """What was deleted below PATH and can be brought back with `evstore undelete`."""
+    asyncio.run(_deleted(db, path, limit, as_json))
+
+
+async def _deleted(db: Path, path: ContentPath, limit: int, as_json: bool) -> None:
+    async with reading(db) as store:
+        found = await History(store).deleted(path, limit=limit)
+    if as_json:
+        print_json({"deleted": [models.deleted(one) for one in found]})
+        return
+    rows = [
+        (one.offset, local_time(one.at), one.actor, one.kind, one.path, format_id(one.entry)) for one in found
+    ]
+    print_table(("Offset", "Time", "Actor", "Kind", "Path", "Entry"), rows)
+
+
+@click.command()
+@click.argument("path", type=PathType())
+@json_option
+@on_log
+def checkpoints(db: Path, path: ContentPath, as_json: bool) -> None:
+    """The checkpoints of the file PATH, the oldest first."""
+    asyncio.run(_checkpoints(db, path, as_json))
+
+
+async def _checkpoints(db: Path, path: ContentPath, as_json: bool) -> None:
+    async with reading(db) as store:
+        found = await Checkpoints(store).list(path)
+    if as_json:
+        print_json([models.checkpoint(one) | {"label": one.label} for one in found])
+        return
+    rows = [(one.offset, local_time(one.at), one.label or "") for one in found]
+    print_table(("Offset", "Time", "Label"), rows)

@@ -1,0 +1,77 @@
+"""A running server, spoken to over its API: how the command line changes what the server is writing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from evstore.errors import EvstoreError, Forbidden, Unavailable
+from evstore.http.errors import STATUS
+from evstore.http.models import Model
+from evstore.paths import ContentPath
+from evstore.uploads import LAST
+
+PIECE = 4 * 1024 * 1024  # bytes of a file in one request
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)  # seconds; a rebuild may take long
+
+ERRORS: dict[int, type[EvstoreError]] = {status: error for error, status in reversed(STATUS.items())}
+
+
+class Client:
+    """The API of one server. Every method raises what the server refused with, as the Store would."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+
+    async def ask(self, method: str, path: str, data: Any = None) -> Any:
+        """The JSON answer to a request for `path`, which is quoted already; None when there is none."""
+        body = None if data is None else orjson.dumps(data)
+        try:
+            async with self._session.request(method, URL(self._url + path, encoded=True), data=body) as reply:
+                raw = await reply.read()
+        except aiohttp.ClientError as error:
+            raise Unavailable(f"The server at {self._url} does not answer ({error}).") from None
+        if reply.status == 403:
+            raise Forbidden(
+                f"The server at {self._url} does not let this command in: it was started with --token ''."
+            )
+        answer: Any = orjson.loads(raw or b"null")
+        if reply.status >= 400:
+            raise ERRORS.get(reply.status, Unavailable)(answer["message"])
+        return answer
+
+    async def make_directory(self, path: ContentPath) -> None:
+        """A directory at `path`; nothing happens when there is one."""
+        await self.ask("PUT", f"api/contents/{quote(path)}", {"type": "directory"})
+
+    async def upload(self, path: ContentPath, pieces: AsyncIterator[bytes]) -> None:
+        """Save a file with exactly the bytes of `pieces`, in one request or many; one event at the end."""
+        number, held = 0, b""
+        async for piece in pieces:
+            if held:
+                number += 1
+                await self._put(path, held, number)
+            held = piece
+        await self._put(path, held, LAST if number else None)
+
+    async def _put(self, path: ContentPath, data: bytes, number: int | None) -> Model:
+        model: Model = {"type": "file", "format": "base64", "content": base64.b64encode(data).decode()}
+        if number is not None:
+            model["chunk"] = number
+        return await self.ask("PUT", f"api/contents/{quote(path)}", model)
+
+
+@asynccontextmanager
+async def connect(url: str, token: str) -> AsyncGenerator[Client]:
+    """A client for the server at `url`, which ends with a slash."""
+    headers = {"Authorization": f"token {token}"} if token else {}
+    async with aiohttp.ClientSession(headers=headers, timeout=TIMEOUT) as session:
+        yield Client(session, url)
