@@ -17,6 +17,7 @@ from evstore.http.redirect import without_slashes
 from evstore.http.services import services
 from evstore.http.static import check_names, file_response, find_file
 from evstore.kernels.activity import UNTRACKED
+from evstore.lab import INSTALL
 from evstore.lab.styles import with_absolute_urls
 
 
@@ -25,7 +26,7 @@ async def page(request: web.Request) -> web.StreamResponse:
     service = services(request)
     base_url = service.config.base_url
     if not service.lab.installed:
-        return own_page("nolab", base_url=base_url, status=501)
+        return own_page("nolab", base_url=base_url, status=501, command=INSTALL)
     found = request.match_info
     if request.path.endswith("/"):
         return without_slashes(request)

@@ -7,6 +7,7 @@ before somebody asks for it: `LabLoader` does it then, in a thread.
 from __future__ import annotations
 
 import asyncio
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from evstore.errors import Unavailable
 if TYPE_CHECKING:
     from evstore.lab.lab import Lab
 
-NOT_INSTALLED = 'JupyterLab is not installed here: run `python -m pip install "evstore[lab]"`.'
+INSTALL = f"{sys.executable} -m pip install jupyterlab ipykernel"
 
 
 class LabLoader:
@@ -33,7 +34,7 @@ class LabLoader:
         """JupyterLab. Raises Unavailable when it is not installed."""
         if self._lab is None:
             if not self.installed:
-                raise Unavailable(NOT_INSTALLED)
+                raise Unavailable(f"JupyterLab is not installed here; this installs it: {INSTALL}")
             async with self._turn:
                 self._lab = self._lab or await asyncio.to_thread(self._load)
         return self._lab
