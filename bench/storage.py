@@ -108,7 +108,7 @@ def git_bytes(size: str, settings: Settings) -> float | None:
         for content in saves(size, settings.revisions):
             (Path(folder) / "notebook.ipynb").write_bytes(canonical(content).body)
             git("add", ".")
-            git("commit", "-m", "save")
+            git("commit", "--allow-empty", "-m", "save")
         settings.say("git gc --aggressive ...")
         git("gc", "--aggressive", "--prune=now")
         objects = (Path(folder) / ".git" / "objects").rglob("*")
