@@ -1,0 +1,66 @@
+# The developer's whole interface. Bare `make` tells what there is.
+
+FOLDER ?= notebooks
+PORT ?=
+ARGS ?=
+KILLS ?= 100
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+
+VENV := .venv
+BIN := $(VENV)/bin
+LAB := $(VENV)/.lab
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check bench soak chromium clean
+.NOTPARALLEL:
+
+help: ## This list
+	@echo "make serve FOLDER=~/notebooks starts evstore with JupyterLab; everything else is for its developers."
+	@echo
+	@awk -F ':[^#]*## ' '/^[a-z]+:[^#]*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+serve: $(LAB) ## Start evstore with JupyterLab on FOLDER (PORT=, ARGS='--no-browser')
+	@mkdir -p "$(FOLDER)"
+	@exec $(BIN)/evstore serve "$(FOLDER)" $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: $(DEV) chromium ## Run all tests (ARGS='-k name')
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(DEV) ## Measure against jupyter_server, on this machine and in one run
+	$(BIN)/python -m bench $(ARGS)
+
+soak: $(DEV) ## Long runs: kill -9 under load KILLS times, thousands of random histories
+	EVSTORE_KILLS=$(KILLS) $(BIN)/python -m pytest -s --timeout=0 tests/process/test_crash.py
+	EVSTORE_MODEL_EXAMPLES=1000 $(BIN)/python -m pytest --timeout=0 tests/http/test_model.py
+
+clean: ## Remove the environment and everything that was made
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+chromium:
+	@if [ -x /usr/bin/chromium ]; then :; elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing chromium for the browser tests"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; \
+	else \
+		echo "There is no chromium: the browser tests will fail until it is installed (Debian: apt-get install chromium)."; \
+	fi
+
+# A stamp for each set of packages: made once, and again when pyproject.toml changes.
+$(LAB): pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[lab]"
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[lab,dev]"
+	@touch $@ $(LAB)
+
+$(BIN)/pip:
+	@if [ -z "$(PYTHON)" ]; then echo "evstore needs Python 3.11 or newer, and there is none here."; exit 1; fi
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python can't make an environment (Debian: apt-get install python3-venv)."; exit 1; }

@@ -1,0 +1,5 @@
+"""`python -m evstore`: the same as `evstore`."""
+
+from evstore.cli import main
+
+main(prog_name="evstore")
