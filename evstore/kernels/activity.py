@@ -54,9 +54,13 @@ class Activity:
         """The kernel published its status, in answer to a request of `parent_type`.
 
         A debug request may be answered in the middle of a long run: its idle is not the kernel's.
-        A kernel that comes up answers our own questions first, and is idle then.
         """
         if parent_type not in UNTRACKED:
             self.state = state
-        elif self.state in (STARTING, RESTARTING) and state != STARTING:
+        elif state != STARTING:
+            self.came_up()
+
+    def came_up(self) -> None:
+        """The kernel answers questions: if it was not doing anything else, it is idle."""
+        if self.state in (STARTING, RESTARTING):
             self.state = IDLE

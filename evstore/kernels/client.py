@@ -10,13 +10,11 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import zmq
 
-from evstore.kernels.messages import BadMessage, Signer
+from evstore.kernels.messages import BadMessage, Endpoint, Signer
 from evstore.kernels.outbox import Outbox
 from evstore.kernels.sockets import Context, Socket
 from evstore.kernels.wire import CLIENT_CHANNELS, Message, to_v1
@@ -48,14 +46,6 @@ class Link(Protocol):
     async def close(self, code: int, reason: str) -> None:
         """Close the websocket. Never raises."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a running kernel listens, and the key that signs its messages."""
-
-    addresses: Mapping[str, str]  # of shell, control, stdin and iopub
-    key: bytes
 
 
 class Client:

@@ -8,7 +8,7 @@ header, metadata, content), then raw buffers.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -25,6 +25,14 @@ USERNAME = "evstore"
 
 class BadMessage(Invalid):
     """What came from the kernel is not a message of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a running kernel listens, and the key that signs its messages."""
+
+    addresses: Mapping[str, str]  # of shell, control, stdin and iopub
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +83,21 @@ def make(
     return [orjson.dumps(header), parent, b"{}", orjson.dumps(content)]
 
 
-def header(part: bytes) -> dict[str, Any]:
-    """A header or parent header as a dict. Raises BadMessage when it is none."""
+def json_object(part: bytes) -> dict[str, Any]:
+    """A header, parent header, metadata or content as a dict. Raises BadMessage when it is none."""
     try:
         data = orjson.loads(part)
     except orjson.JSONDecodeError as error:
-        raise BadMessage(f"A message whose header is not JSON: {error}") from None
+        raise BadMessage(f"A message that is not JSON: {error}") from None
     if not isinstance(data, dict):
-        raise BadMessage("A message whose header is not an object")
+        raise BadMessage("A message that is not an object")
     return cast("dict[str, Any]", data)
 
 
 def gap_notice(lost: bytes, count: int, *, msg_id: str, at: datetime) -> bytes:
     """The v1 frame that says, among a cell's output, that `count` messages up to `lost` were not kept."""
     first, parent = from_v1(lost).parts[:2]
-    session = header(first).get("session", "")
+    session = json_object(first).get("session", "")
     text = (
         f"evstore: {count} messages were not kept here; the room for output that nobody reads was used up.\n"
     )

@@ -25,7 +25,7 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_client.session import Session
 
 from evstore.errors import CannotStart
-from evstore.kernels.client import Endpoint
+from evstore.kernels.messages import Endpoint
 
 logger = logging.getLogger(__name__)
 # jupyter_client logs its errors with a traceback, or the whole command, and raises them as well

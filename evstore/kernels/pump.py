@@ -17,7 +17,6 @@ it slows only its own outbox, which goes to disk.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections.abc import Iterable
@@ -28,16 +27,16 @@ import zmq
 
 from evstore.kernels import messages
 from evstore.kernels.activity import Activity
-from evstore.kernels.client import REPLACED, Client, Endpoint, Link
-from evstore.kernels.messages import BadMessage, Signer
+from evstore.kernels.client import REPLACED, Client, Link
+from evstore.kernels.messages import BadMessage, Endpoint, Signer
 from evstore.kernels.outbox import Outbox
 from evstore.kernels.sockets import Context, Socket
+from evstore.kernels.warmup import WarmUp
 from evstore.kernels.wire import to_v1
 
 logger = logging.getLogger(__name__)
 
 OUTPUT = frozenset(("stream", "display_data", "update_display_data"))
-NUDGE = 0.5  # seconds between questions to a kernel that starts
 PATIENCE = 60  # seconds until a kernel that does not answer is taken to be up all the same
 AWAY = 300  # seconds
 MAX_AWAY = 8  # clients
@@ -53,13 +52,11 @@ class Pump:
         self._heir = self._add_client("")  # who was connected last: nobody, so far
         self._signer = Signer(b"")
         self._endpoint: Endpoint | None = None
-        self._sockets: list[Socket] = []
-        self._nudges: list[Socket] = []
-        self._heard = False
-        self._answered = False
-        self._ready = asyncio.Event()
+        self._iopub: Socket | None = None
+        self._warm_up: WarmUp | None = None
+        self._is_ready = False
         self._session = ""  # the kernel's own, which it makes anew at each start
-        self._parent: tuple[bytes, str | None] = (b"", None)  # the last parent header and its type
+        self._parent_part, self._parent = b"", dict[str, Any]()  # the last message's parent header
         self._closing: set[asyncio.Task[None]] = set()
         self.activity = Activity(datetime.now(UTC))
 
@@ -69,54 +66,41 @@ class Pump:
         """A process has been started: connect to it. `warm_up` must follow."""
         self._endpoint = endpoint
         self._signer = Signer(endpoint.key)
-        self._sockets = [Socket(self._context, zmq.SUB, endpoint.addresses["iopub"], self._published)]
-        self._nudges = [
-            Socket(self._context, zmq.DEALER, endpoint.addresses[channel], self._nudge_answered)
-            for channel in ("shell", "control")
-        ]
+        self._iopub = Socket(self._context, zmq.SUB, endpoint.addresses["iopub"], self._published)
+        self._warm_up = WarmUp(self._context, endpoint, self._kernel_id)
         for client in self._clients.values():
             client.attach(self._context, endpoint)
 
     async def warm_up(self) -> None:
-        """Wait until the kernel answers and its output arrives; then let the clients' messages through.
-
-        A subscription takes effect at some later moment, and what is published before is lost.
-        So the kernel is asked for its info until it was heard on iopub (what jupyter_server
-        calls nudging), and nothing is run before.
-        """
+        """Wait until the kernel answers and is heard; then let the clients' messages through."""
+        assert self._warm_up is not None
         try:
             async with asyncio.timeout(PATIENCE):
-                while not self._ready.is_set():
-                    self._nudge()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._ready.wait(), NUDGE)
+                await self._warm_up.run()
         except TimeoutError:
             logger.warning("Kernel %s has not answered for %d s; going on without", self._kernel_id, PATIENCE)
-        self._ready.set()
-        for socket in self._nudges:
-            socket.close()
+        self._end_warm_up()
+        self._is_ready = True
+        self.activity.came_up()
         for client in self._clients.values():
             client.listen()
         self._tell_state(self._clients.values())
 
     @property
     def is_ready(self) -> bool:
-        return self._ready.is_set()
-
-    async def wait_ready(self) -> None:
-        """Return when the kernel has come up."""
-        await self._ready.wait()
+        """Whether the kernel is up: what clients send goes through."""
+        return self._is_ready
 
     def detach(self) -> None:
         """The process has ended: take what it still said, and let go of its sockets."""
-        for socket in (*self._sockets, *self._nudges):
-            socket.drain()
-            socket.close()
+        self._end_warm_up()
+        if self._iopub is not None:
+            self._iopub.drain()
+            self._iopub.close()
         for client in self._clients.values():
             client.detach()
-        self._ready.clear()
-        self._endpoint = None
-        self._heard = self._answered = False
+        self._is_ready = False
+        self._iopub = self._endpoint = None
 
     def announce(self, state: str) -> None:
         """Tell all clients of a state that the kernel can't tell of itself: restarting or dead."""
@@ -191,48 +175,36 @@ class Pump:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
+    def _end_warm_up(self) -> None:
+        if self._warm_up is not None:
+            self._warm_up.close()
+        self._warm_up = None
+
     def _published(self, raw: list[bytes]) -> None:
         """A message came on iopub: note what it says about the kernel, and pass it to every client."""
         try:
             parts = self._signer.unwrap(raw)
-            header = messages.header(parts[0])
-            parent_type = self._parent_type(parts[1])
-            msg_type = str(header.get("msg_type"))
-            if msg_type == "status":
-                state = messages.header(parts[3]).get("execution_state")
-                self.activity.note_status(str(state), parent_type)
+            header = messages.json_object(parts[0])
+            if parts[1] != self._parent_part:  # most often it is that of the message before
+                self._parent = messages.json_object(parts[1])
+                self._parent_part = parts[1]
+            msg_type, parent_type = str(header.get("msg_type")), _text(self._parent.get("msg_type"))
+            state = messages.json_object(parts[3]).get("execution_state") if msg_type == "status" else None
         except BadMessage as error:
             logger.warning("%s came from kernel %s on iopub and is ignored", error, self._kernel_id)
             return
-        self._session = str(header.get("session", ""))
-        self._heard = True
-        self._check_ready()
-        if msg_type == "iopub_welcome":  # it greets the subscriber, which is the pump (JEP 65)
-            return
+        self._session = str(header.get("session"))
+        if self._warm_up is not None:
+            self._warm_up.heard()
+        if msg_type == "iopub_welcome" or self._parent.get("session") == self._kernel_id:
+            return  # it is for the pump: a greeting (JEP 65), or about a question of the warm-up
         self.activity.note(msg_type, parent_type, datetime.now(UTC))
+        if state is not None:
+            self.activity.note_status(str(state), parent_type)
         frame = to_v1("iopub", parts)
         is_output = msg_type in OUTPUT
         for client in self._clients.values():
             client.put(frame, is_output=is_output)
-
-    def _parent_type(self, part: bytes) -> str | None:
-        """The type of the request that a message belongs to: most often that of the message before."""
-        if part != self._parent[0]:
-            msg_type = messages.header(part).get("msg_type")
-            self._parent = (part, msg_type if isinstance(msg_type, str) else None)
-        return self._parent[1]
-
-    def _nudge(self) -> None:
-        for socket in self._nudges:
-            socket.send(self._signer.wrap(_make("kernel_info_request", {}, session=self._kernel_id)))
-
-    def _nudge_answered(self, _raw: list[bytes]) -> None:
-        self._answered = True
-        self._check_ready()
-
-    def _check_ready(self) -> None:
-        if self._heard and self._answered:
-            self._ready.set()
 
     def _tell_state(self, clients: Iterable[Client]) -> None:
         """Say what the kernel is doing, in its name.
@@ -246,6 +218,10 @@ class Pump:
         frame = to_v1("iopub", _make("status", content, session=self._session or self._kernel_id))
         for client in clients:
             client.put(frame)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _make(msg_type: str, content: dict[str, Any], *, session: str) -> list[bytes]:

@@ -4,6 +4,10 @@
 Here the loop watches the socket's file descriptor and each wake-up takes what has arrived.
 That descriptor tells only of changes (http://api.zeromq.org/4-3:zmq-getsockopt, ZMQ_FD): after
 every send the socket must be looked at again, or a message that came meanwhile would be stuck.
+
+A wake-up costs more than a message. When messages rush in, one by one, the socket is left alone
+for `PAUSE` at a time, as network drivers do with their interrupts: a dozen messages then share a
+wake-up, a write to each websocket, and a wake-up of each browser.
 """
 
 from __future__ import annotations
@@ -18,6 +22,10 @@ import zmq.asyncio
 
 BURST = 256  # messages per wake-up, so that a flood leaves the loop time for everybody else
 BURST_SIZE = 4 * 1024 * 1024  # bytes per wake-up
+RUSH = 50  # wake-ups in a row, each within RUSH_GAP of the last, that make a rush
+RUSH_GAP = 0.0005  # seconds
+PAUSE = 0.002  # seconds
+CALM = 4  # messages: fewer than that in a pause, and the rush is over
 RECONNECT = 20  # milliseconds between attempts while a kernel that starts does not listen yet
 
 Context = zmq.asyncio.Context  # as jupyter_client wants it
@@ -33,6 +41,9 @@ class Socket:
         self._loop = asyncio.get_running_loop()
         self._received = received
         self._waiting = False  # a look at the socket is scheduled already
+        self._paused = False
+        self._woken_at = 0.0
+        self._rush = 0  # wake-ups in a row
         plain = cast("zmq.Context[zmq.Socket[bytes]]", context)  # it makes both kinds of sockets
         self._socket = plain.socket(kind, zmq.Socket)
         self._socket.linger = 0
@@ -59,7 +70,7 @@ class Socket:
 
     def drain(self) -> None:
         """Take everything that has arrived up to now."""
-        while not self._socket.closed and self._take_some():
+        while not self._socket.closed and self._take_some() == BURST:
             pass
 
     def close(self) -> None:
@@ -75,18 +86,41 @@ class Socket:
 
     def _take(self) -> None:
         self._waiting = False
-        if not self._socket.closed and self._take_some():
+        if self._socket.closed or self._paused:
+            return
+        if self._take_some() == BURST:
             self._look()
+        now = self._loop.time()
+        self._rush = self._rush + 1 if now - self._woken_at < RUSH_GAP else 0
+        self._woken_at = now
+        if self._rush > RUSH:
+            self._pause()
 
-    def _take_some(self) -> bool:
-        """Take one burst; True if there may be more."""
+    def _pause(self) -> None:
+        self._paused = True
+        self._loop.remove_reader(self._fd)
+        self._loop.call_later(PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self._socket.closed:
+            return
+        if self._take_some() < CALM:
+            self._rush = 0
+            self._loop.add_reader(self._fd, self._take)
+        else:
+            self._pause()
+
+    def _take_some(self) -> int:
+        """Take one burst at most. Returns how many messages, BURST if there may be more."""
         size = 0
+        taken = 0
         with contextlib.suppress(zmq.Again):
-            for _ in range(BURST):
+            while taken < BURST:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK)
                 self._received(parts)
+                taken += 1
                 size += sum(map(len, parts))
                 if size > BURST_SIZE:
-                    break
-            return True
-        return False
+                    return BURST
+        return taken
