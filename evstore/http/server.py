@@ -1,10 +1,10 @@
-"""The site: the application on a port, until somebody sets `services.stop`."""
+"""The site: the application on a port."""
 
 from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -71,13 +71,6 @@ async def serving(services: Services, app: web.Application | None = None) -> Asy
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
-
-
-async def run_server(services: Services, on_ready: Callable[[int], None]) -> None:
-    """Serve until `services.stop` is set; `on_ready` is told the port when requests are answered."""
-    async with serving(services) as port:
-        on_ready(port)
-        await services.stop.wait()
 
 
 async def _listen(runner: web.AppRunner, config: Config) -> None:

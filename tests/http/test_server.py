@@ -9,26 +9,39 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from evstore.errors import Unavailable
-from evstore.http.server import run_server, serving
+from evstore.http.app import make_app
+from evstore.http.routing import Access, Route
+from evstore.http.server import serving
 from tests.helpers import TOKEN, Server, make_services, run_test_server
 
 
-async def test_run_server_serves_until_it_is_told_to_stop(tmp_path: Path):
-    async with make_services(tmp_path) as services:
-        ready = asyncio.get_running_loop().create_future()
-        running = asyncio.create_task(run_server(services, ready.set_result))
-        port = await ready
-        async with aiohttp.ClientSession() as session:
-            url = f"http://127.0.0.1:{port}/api"
-            async with session.get(url) as reply:
-                assert reply.status == 200
-            async with session.post(f"{url}/shutdown", headers={"Authorization": f"token {TOKEN}"}) as reply:
-                assert reply.status == 200
-            await asyncio.wait_for(running, 5)
-            with pytest.raises(aiohttp.ClientConnectionError):
-                await session.get(url)
+async def test_requests_that_run_are_answered_before_the_server_stops(tmp_path: Path):
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        began.set()
+        await may_end.wait()
+        return web.Response(text="done")
+
+    async with make_services(tmp_path) as services, aiohttp.ClientSession() as session:
+        async with serving(
+            services, make_app(services, [Route("GET", "/slow", slow, Access.PUBLIC)])
+        ) as port:
+            url = f"http://127.0.0.1:{port}/slow"
+            answer = asyncio.create_task(fetch_text(session, url))
+            await began.wait()
+            asyncio.get_running_loop().call_later(0.1, may_end.set)
+        assert await answer == "done"
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await fetch_text(session, url)
+
+
+async def fetch_text(session: aiohttp.ClientSession, url: str) -> str:
+    async with session.get(url) as reply:
+        return await reply.text()
 
 
 async def test_a_port_that_is_taken_is_told_in_plain_words(tmp_path: Path):
