@@ -16,7 +16,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +30,16 @@ logger = logging.getLogger(__name__)
 MAX_BATCH = 256  # commands in one transaction
 MAX_WAITING = 4096  # commands in the queue
 MAX_WAITING_BYTES = 256 * 1024 * 1024
-WAL_SOFT, WAL_HARD = 16 * 1024 * 1024, 256 * 1024 * 1024  # bytes: checkpoint between batches; and shrink
+WAL_SOFT, WAL_HARD = 16 * 1024 * 1024, 256 * 1024 * 1024  # bytes: checkpoint when idle; make readers wait
+WAL_STEP = 4 * 1024 * 1024  # bytes that it grows before the next try, when readers held the last one back
+WAL_PATIENCE = 100  # ms that a writer waits for readers to let go of a WAL beyond WAL_HARD
 READERS = 2
 
-WRITER_PRAGMAS = """
+WRITER_PRAGMAS = f"""
 pragma journal_mode = wal;
 pragma synchronous = full;
 pragma wal_autocheckpoint = 0;
-pragma journal_size_limit = 67108864;
+pragma journal_size_limit = {WAL_SOFT};
 pragma cache_size = -65536;
 pragma temp_store = memory;
 pragma secure_delete = fast;
@@ -106,6 +108,7 @@ class SqliteEngine:
         self._waiting_bytes = 0
         self._failed: str | None = None  # set once the disk failed at a commit
         self._closing = False
+        self._wal_due = WAL_SOFT  # bytes of the WAL file at which it is checkpointed
         self._connection = self._connect_writer()
         self._tx = SqliteTx(self._connection)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="evstore-reader")
@@ -237,21 +240,38 @@ class SqliteEngine:
                 waiting.future.set_result(waiting.result)
 
     def _checkpoint_wal(self, *, idle: bool) -> None:
-        """Move the WAL into the database, between batches, on the only connection that may."""
+        """Move the WAL into the database, between batches, on the only connection that may.
+
+        The file keeps its size when its content has been moved, and is written from its start
+        again; so what counts is whether it has grown since.
+        """
         try:
             size = os.stat(f"{self._path}-wal").st_size
         except FileNotFoundError:
             return
-        if size > WAL_HARD:
-            mode = "truncate"
-        elif size > WAL_SOFT and (idle or size > 4 * WAL_SOFT):
-            mode = "passive"
-        else:
+        if size <= WAL_SOFT:  # SQLite has begun it anew, and cut it to journal_size_limit
+            self._wal_due = WAL_SOFT
+        if size <= self._wal_due or not (idle or size > 4 * WAL_SOFT):
             return
+        self._wal_due = size + WAL_STEP
         try:
-            self._connection.execute(f"pragma wal_checkpoint({mode})").fetchall()
+            if size > WAL_HARD:
+                with self._patience(WAL_PATIENCE):
+                    self._connection.execute("pragma wal_checkpoint(restart)").fetchall()
+            else:
+                self._connection.execute("pragma wal_checkpoint(passive)").fetchall()
         except sqlite3.OperationalError as error:
             logger.warning("The WAL could not be checkpointed (%s); it grows until it can.", error)
+
+    @contextlib.contextmanager
+    def _patience(self, ms: int) -> Generator[None]:
+        """In the block, wait so long for locks, and not seconds, for others wait for this thread."""
+        (before,) = self._connection.execute("pragma busy_timeout").fetchone()
+        self._connection.execute(f"pragma busy_timeout = {ms}")
+        try:
+            yield
+        finally:
+            self._connection.execute(f"pragma busy_timeout = {before}")
 
     # -- reading ---------------------------------------------------------------------
 

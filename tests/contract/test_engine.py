@@ -137,6 +137,39 @@ async def test_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room(engi
     assert await engine.read(numbers) == [1, 3]
 
 
+INSERT_BYTES = "insert into t (y) values (zeroblob(?))"
+
+
+async def test_the_wal_is_moved_when_it_has_grown_and_not_with_each_commit(
+    engine: SqliteEngine, tmp_path: Path
+) -> None:
+    path, wal = tmp_path / "data.db", tmp_path / "data.db-wal"
+    while path.stat().st_size < sqlite.WAL_SOFT:
+        await engine.write(lambda tx: tx.execute(INSERT_BYTES, (1_000_000,)))
+        assert wal.stat().st_size < 2 * sqlite.WAL_SOFT
+    moved = path.stat().st_mtime_ns
+    for _ in range(5):
+        await engine.write(lambda tx: tx.execute(INSERT_BYTES, (1000,)))
+    assert path.stat().st_mtime_ns == moved
+    assert wal.stat().st_size >= sqlite.WAL_SOFT  # reused, not made anew
+
+
+async def test_a_reader_that_stays_sees_its_moment_while_the_wal_grows_beyond_its_limit(
+    engine: SqliteEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "WAL_SOFT", 100_000)
+    monkeypatch.setattr(sqlite, "WAL_STEP", 100_000)
+    monkeypatch.setattr(sqlite, "WAL_HARD", 200_000)
+    reader = sqlite.connect_reader(tmp_path / "data.db")
+    reader.execute("begin")
+    assert reader.execute("select count(*) from t").fetchone() == (0,)
+    for _ in range(10):
+        await engine.write(lambda tx: tx.execute(INSERT_BYTES, (100_000,)))
+    assert reader.execute("select count(*) from t").fetchone() == (0,)
+    assert len(await engine.read(numbers)) == 10
+    reader.close()
+
+
 FAILING_DISK = """
 import asyncio, resource, signal, sys
 from pathlib import Path
@@ -173,7 +206,11 @@ def test_after_the_disk_failed_nothing_is_written_until_a_restart(tmp_path: Path
     """What the disk holds after a failed fsync is not known: reads go on, writes end (fsync failures, ATC'20)."""
     path = tmp_path / "data.db"
     done = subprocess.run(
-        [sys.executable, "-c", FAILING_DISK, str(path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", FAILING_DISK, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.stdout.startswith("[(1,)] refused refused The disk failed"), done.stdout + done.stderr
 
