@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,10 +61,7 @@ def verify(db: Path, progress: Progress) -> Verdict:
     Raises DatabaseError when it is no evstore log, or one from a newer evstore.
     """
     verdict = Verdict()
-    with closing(connect_reader(db)) as connection:
-        schema.check(SqliteTx(connection))
-    with closing(sqlite3.connect("", uri=True, isolation_level=None)) as connection:
-        connection.execute("attach ? as stored", (f"{db.absolute().as_uri()}?mode=ro",))
+    with beside(db) as connection:
         tx = SqliteTx(connection)
         for part, stage in STAGES:
             connection.execute("begin")
@@ -77,6 +74,25 @@ def verify(db: Path, progress: Progress) -> Verdict:
                 connection.execute("rollback")
                 verdict.problems.append(Problem(part, f"can't be read: {type(error).__name__}: {error}"))
     return verdict
+
+
+@contextmanager
+def beside(db: Path) -> Generator[sqlite3.Connection]:
+    """A temporary database to which the log `db` is attached as `stored`, for reading only.
+
+    Raises DatabaseError as `verify`.
+    """
+    with closing(connect_reader(db)) as connection:
+        schema.check(SqliteTx(connection))
+    with closing(sqlite3.connect("", uri=True, isolation_level=None)) as connection:
+        connection.execute("attach ? as stored", (f"{db.absolute().as_uri()}?mode=ro",))
+        yield connection
+
+
+def replay(tx: Tx, progress: Callable[[int], None]) -> None:
+    """Build all projections anew in the temporary database. `progress` gets the offset reached."""
+    tx.execute(WATERMARKS)
+    projections.catch_up(tx, progress)
 
 
 # -- the stages ------------------------------------------------------------------------
@@ -112,8 +128,7 @@ def check_chain(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Proble
 def check_projections(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Problem]:
     """The tables of the projections against a replay of the log."""
     total = log.head(tx).offset
-    tx.execute(WATERMARKS)
-    projections.catch_up(tx, lambda offset: progress("Replay", offset, total))
+    replay(tx, lambda offset: progress("Replay", offset, total))
     yield from differences(tx, "main", "stored")
 
 
