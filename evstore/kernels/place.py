@@ -25,7 +25,7 @@ class Place:
                 below = (folder / name).resolve()
                 if not below.is_dir() or not below.is_relative_to(root):
                     break
-            except (OSError, ValueError):  # a name that the file system does not know
+            except (OSError, ValueError, RuntimeError):  # a name that can't be, a link to itself
                 break
             folder = below
         return folder

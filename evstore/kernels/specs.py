@@ -97,6 +97,6 @@ def _file_in(folder: Path, file: str) -> Path:
         path = (root / file).resolve()
         if path.is_relative_to(root) and path.is_file():
             return path
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError, RuntimeError):  # a name that can't be, a link to itself
         pass
     raise NotFound(f"No such file: {file}")

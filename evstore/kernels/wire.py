@@ -140,7 +140,7 @@ def from_default(frame: str | bytes) -> Message:
     if not isinstance(data, dict):
         raise BadFrame("The frame is JSON, but not an object.")
     fields = cast("dict[str, Any]", data)
-    channel = fields.get("channel") or "shell"
+    channel: Any = "shell" if fields.get("channel") is None else fields["channel"]
     if not isinstance(channel, str):
         raise BadFrame(f"The channel {channel!r} is not a name.")
     return Message(channel, [*(_json_part(fields, name) for name in PARTS), *buffers])

@@ -1,0 +1,147 @@
+"""What waits for a client: in order, each once, bounded in memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evstore.kernels import outbox as module
+from evstore.kernels.outbox import Outbox
+
+SMALL, PAGE = 1000, 500
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", PAGE)
+
+
+def notice(lost: bytes, count: int) -> bytes:
+    return b"lost %d, the last %s" % (count, lost[:20])
+
+
+def take_all(outbox: Outbox) -> list[bytes]:
+    frames: list[bytes] = []
+    while taken := outbox.take(200):
+        frames += taken
+    return frames
+
+
+STEPS = st.lists(st.binary(max_size=700) | st.integers(1, 800), max_size=60)
+
+
+@given(STEPS)
+def test_first_in_first_out(steps: list[bytes | int]) -> None:
+    outbox = Outbox(notice, memory=SMALL)
+    given_frames: list[bytes] = []
+    taken: list[bytes] = []
+    for step in steps:
+        if isinstance(step, bytes):
+            outbox.put(step)
+            given_frames.append(step)
+        else:
+            taken += outbox.take(step)
+    taken += take_all(outbox)
+    assert taken == given_frames
+    assert not outbox
+    outbox.close()
+
+
+def test_memory_is_bounded_and_the_rest_is_on_disk() -> None:
+    outbox = Outbox(notice, memory=SMALL)
+    source = random.Random(1)
+    frames = [source.randbytes(source.randrange(300)) for _ in range(5000)]
+    for frame in frames:
+        outbox.put(frame)
+        assert outbox.in_memory <= SMALL + PAGE + 300
+    assert take_all(outbox) == frames
+    assert outbox.in_memory == 0
+
+
+def test_a_frame_larger_than_everything() -> None:
+    outbox = Outbox(notice, memory=SMALL)
+    frames = [b"first", b"x" * 10_000, b"y" * 10_000, b"last"]
+    for frame in frames:
+        outbox.put(frame)
+    assert take_all(outbox) == frames
+
+
+def test_what_was_not_delivered_comes_first_again() -> None:
+    outbox = Outbox(notice, memory=SMALL)
+    for number in range(100):
+        outbox.put(b"%03d" % number * 20)
+    taken = outbox.take(300)
+    outbox.put_back(taken)
+    assert take_all(outbox) == [b"%03d" % number * 20 for number in range(100)]
+
+
+def test_the_file_has_no_name_and_nobody_else_can_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    outbox = Outbox(notice, memory=10)
+    for _ in range(100):
+        outbox.put(b"x" * 100)
+    assert list(tmp_path.iterdir()) == []
+    before = len(os.listdir("/proc/self/fd"))
+    outbox.close()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_output_over_the_limit_is_counted_and_told_where_it_is_missing() -> None:
+    outbox = Outbox(notice, memory=1000, disk=2000)
+    for number in range(60):
+        outbox.put(b"%02d" % number * 50, is_output=True)
+    outbox.put(b"idle")
+    kept = take_all(outbox)
+    count = len(kept) - 2
+    assert kept[:count] == [b"%02d" % number * 50 for number in range(count)]
+    assert 20 <= count < 40
+    assert kept[count:] == [b"idle", b"lost %d, the last 59595959595959595959" % (60 - count)]
+
+
+def test_the_notice_stands_before_what_is_kept_again() -> None:
+    outbox = Outbox(notice, memory=500, disk=1000)
+    for number in range(30):
+        outbox.put(b"%02d" % number * 50, is_output=True)
+    frames = outbox.take(1200)
+    outbox.put(b"more", is_output=True)
+    frames += take_all(outbox)
+    lost = [frame for frame in frames if frame.startswith(b"lost")]
+    assert len(lost) == 1
+    assert frames[-2:] == [lost[0], b"more"]
+    assert int(lost[0].split(b" ")[1].strip(b",")) == 30 - (len(frames) - 2)
+
+
+class FullDisk:
+    """A file on a disk that has no room."""
+
+    def seek(self, at: int) -> None: ...
+
+    def write(self, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self) -> None: ...
+
+
+def test_a_full_disk_costs_output_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_temporary_file", FullDisk)
+    outbox = Outbox(notice, memory=1000)
+    for number in range(60):
+        outbox.put(b"%02d" % number * 50, is_output=True)
+        outbox.put(b"status %d" % number)
+    kept = take_all(outbox)
+    assert [frame for frame in kept if frame.startswith(b"status")] == [b"status %d" % n for n in range(60)]
+    assert kept[-1].startswith(b"lost ")
+    assert outbox.in_memory == 0
+    assert "No space left on device" in caplog.text
+    assert "Traceback" not in caplog.text
