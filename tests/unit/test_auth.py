@@ -125,6 +125,7 @@ def test_token(token: str, given_token: str, right: bool):
             "\udc80",
         ),
     ],
+    ids=["ours", "without the prefix", "sha1", "argon2 of Jupyter", "sha256 of Jupyter", "of an old Jupyter"],
 )
 def test_password_hashes_of_jupyter(password_hash: str, right: str, wrong: str):
     """S6: argon2, and the older `algorithm:salt:digest`."""
