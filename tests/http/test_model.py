@@ -144,11 +144,11 @@ class Clients(RuleBasedStateMachine):
         reply = self.contents("PATCH", old, {"path": new})
         if new == old:
             assert reply.status == 200
-        elif new.startswith(f"{old}/"):
-            assert reply.status == 400
-            return
         elif new in self.tree:
             assert reply.status == 409
+            return
+        elif new.startswith(f"{old}/"):
+            assert reply.status == 400
             return
         else:
             assert reply.status == 200
