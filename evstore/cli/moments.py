@@ -20,7 +20,7 @@ class MomentType(click.ParamType[Moment]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
         text = str(value).strip()
-        if text.isdecimal():
+        if text.removeprefix("-").isdecimal():
             return int(text)
         when = parse_time(text)
         if when is None:

@@ -46,7 +46,8 @@ class PathType(click.ParamType[ContentPath]):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ContentPath:
-        return ContentPath.parse(posixpath.normpath(str(value)).removeprefix("."))
+        path = posixpath.normpath(str(value))
+        return ContentPath.parse("" if path == "." else path)
 
 
 def on_log(command: Callable[..., None]) -> Callable[..., None]:

@@ -6,6 +6,7 @@ import asyncio
 import html
 import logging
 import os
+import re
 import socket
 import sys
 import webbrowser
@@ -15,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import unquote
 
 import click
 
@@ -24,7 +26,7 @@ from evstore.cli.output import describe_import, progress
 from evstore.cli.running import RunningServer, announced, private_file, write_private
 from evstore.cli.server import run
 from evstore.config import MIB, Config
-from evstore.errors import Invalid, Locked
+from evstore.errors import Locked
 from evstore.http.services import Services
 from evstore.store import Store
 from evstore.transfer.importing import import_once
@@ -33,6 +35,26 @@ PORT = 8888
 PORT_RETRIES = 50  # as Jupyter, when nobody asked for a certain port
 WILDCARDS = ("", "0.0.0.0", "::")
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+
+
+class BaseUrl(click.ParamType[str]):
+    """Where the server stands below its host: `me`, `/user/ann@example.org/`. It gets a slash at both ends.
+
+    Only what means itself in an address, a route, a cookie and a policy; it may come percent-encoded,
+    and stays as it was given, for browsers compare it letter by letter.
+    """
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        segments = [segment for segment in str(value).split("/") if segment]
+        for segment in segments:
+            plain = unquote(segment)
+            if not re.fullmatch(r"[A-Za-z0-9._~@+-]+", plain) or plain in (".", ".."):
+                self.fail(
+                    f"{value!r}: use letters, digits and . _ ~ @ + - between slashes, as in /me/.", param, ctx
+                )
+        return "/" + "".join(f"{segment}/" for segment in segments)
 
 
 @click.command()
@@ -46,7 +68,11 @@ SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 @option("--token", help="The secret in the address.  [default: a new one; '' lets everybody in]")
 @option("--password", help="A password to log in with, or its hash as `jupyter server password` makes it.")
 @option(
-    "--base-url", default="/", show_default=True, help="Where the server stands below its host, e.g. /me/."
+    "--base-url",
+    type=BaseUrl(),
+    default="/",
+    show_default=True,
+    help="Where the server stands below its host, e.g. /me/.",
 )
 @db_option
 @option("--browser/--no-browser", default=True, help="Open the browser.  [default: yes]")
@@ -109,12 +135,9 @@ def make_config(
     port: int | None,
     token: str | None,
     password: str | None,
-    base_url: str,
     **flags: Any,
 ) -> Config:
     """The settings that the flags mean."""
-    if not base_url.isascii() or any(char in base_url for char in " ?#\\"):
-        raise Invalid(f"--base-url {base_url!r} can't be a part of an address.")
     return Config(
         folder=folder,
         db=db,
@@ -122,7 +145,6 @@ def make_config(
         port_retries=PORT_RETRIES if port is None else 0,
         token=random_token() if token is None else token,
         password_hash=password_hash(password or "", db.with_name("password_hash")),
-        base_url=f"/{base_url.strip('/')}/".replace("//", "/"),
         **flags,
     )
 

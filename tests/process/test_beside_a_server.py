@@ -1,0 +1,119 @@
+"""Commands on a log that a server is writing: they read beside it, and write through it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.process.commands import Served, answer, done, evstore, serving
+
+
+@pytest.fixture
+def server(folder: Path) -> Generator[Served]:
+    with serving(folder) as server:
+        yield server
+
+
+def test_reading(server: Served) -> None:
+    server.save("a.txt", "three\n")
+    assert done("show", "a.txt", cwd=server.folder) == "three\n"
+    assert done("show", "a.txt", "--at", 9, cwd=server.folder) == "one\n"
+    assert "-one" in done("diff", "a.txt", "--from", 9, cwd=server.folder)
+    newest = answer("log", cwd=server.folder)["events"][0]
+    assert (newest["path"], newest["event"]) == ("a.txt", "FileSaved")
+    assert newest == server.ask("GET", f"api/history/log?after={newest['offset'] - 1}")["events"][0]
+    assert done("verify", cwd=server.folder).startswith("All is well")
+
+
+def test_restore(server: Served) -> None:
+    server.save("a.txt", "three\n")
+    end = answer("log", cwd=server.folder)["head"]
+    told = answer("restore", "a.txt", "--at", 9, "--dry-run", cwd=server.folder)
+    assert told == {"offset": end, "changes": [{"action": "restore", "path": "a.txt"}]}
+    assert server.text("a.txt") == "three\n"
+    done("restore", "a.txt", "--at", 9, cwd=server.folder)
+    assert server.text("a.txt") == "one\n"
+    assert answer("log", cwd=server.folder)["events"][0]["actor"] == "token"
+    refused = evstore("restore", "nothing.txt", "--at", 9, cwd=server.folder)
+    assert (refused.returncode, refused.stderr) == (1, "Error: There was no nothing.txt at offset 9.\n")
+
+
+def test_restore_to_a_time(server: Served) -> None:
+    then = answer("log", "a.txt", cwd=server.folder)["events"][0]["at"]
+    server.save("a.txt", "three\n")
+    done("restore", "a.txt", "--at", then, cwd=server.folder)
+    assert server.text("a.txt") == "one\ntwo\n"
+
+
+def test_undelete(server: Served) -> None:
+    server.ask("DELETE", "api/contents/sub")
+    assert done("undelete", "sub", cwd=server.folder) == "It is at sub again.\n"
+    assert server.text("sub/b.txt") == "below\n"
+
+
+def test_rebuild(server: Served) -> None:
+    before = answer("log", cwd=server.folder)
+    done("rebuild", cwd=server.folder)
+    assert answer("log", cwd=server.folder) == before
+    assert server.text("sub/b.txt") == "below\n"
+
+
+def test_import(server: Served, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "in").mkdir(parents=True)
+    large = os.urandom(9_000_000)  # three requests
+    (source / "large.bin").write_bytes(large)
+    (source / "in" / "empty file").write_bytes(b"")
+    (source / "in" / "100% #1?.ipynb").write_text("not a notebook")
+    (source / "link").symlink_to("/etc/passwd")
+    report = answer("import", source, "--to", "from here/é", cwd=server.folder)
+    assert (report["files"], report["directories"], report["bytes"]) == (3, 1, 9_000_014)
+    assert report["skipped"] == [{"path": "from here/é/link", "reason": "a symbolic link"}]
+    done("export", tmp_path / "out", "--path", "from here/é", cwd=server.folder)
+    assert (tmp_path / "out" / "large.bin").read_bytes() == large
+    assert (tmp_path / "out" / "in" / "empty file").read_bytes() == b""
+    assert (tmp_path / "out" / "in" / "100% #1?.ipynb").read_text() == "not a notebook"
+    saves = answer("log", "from here/é/large.bin", "--event", "FileSaved", cwd=server.folder)["events"]
+    assert len(saves) == 1
+
+
+def test_a_backup_while_it_writes(server: Served, tmp_path: Path) -> None:
+    """The copy is a prefix of the log: what was acknowledged before the copy began is in it."""
+    acknowledged: list[int] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            server.save(f"w{number % 7}.txt", f"{number}\n" * 200)
+            acknowledged.append(number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for turn in range(3):
+            before = len(acknowledged)
+            copy = tmp_path / f"{turn}.db"
+            told = answer("backup", copy, cwd=server.folder)
+            assert told["problems"] == []
+            saves = answer(
+                "log", "--event", "FileSaved", "--actor", "token", "-n", 100_000, "--db", copy, cwd=tmp_path
+            )
+            assert before <= len(saves["events"]) <= len(acknowledged) + 1
+            assert saves["head"] == told["offset"]
+    finally:
+        stop.set()
+        writer.join()
+    assert len(acknowledged) > 3
+
+
+def test_a_server_that_only_takes_passwords(folder: Path) -> None:
+    with serving(folder, "--token", "", "--password", "secret"):
+        refused = evstore("restore", "a.txt", "--at", 9, cwd=folder)
+    assert refused.returncode == 1
+    assert "it was started with --token ''" in refused.stderr
