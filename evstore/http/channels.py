@@ -18,7 +18,7 @@ from evstore.errors import Invalid
 from evstore.http.services import SERVICES, services
 from evstore.http.sockets import MAX_MESSAGE, PING
 from evstore.kernels import wire
-from evstore.kernels.client import Client
+from evstore.kernels.client import FINAL, Client
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +40,17 @@ async def channels(request: web.Request) -> web.StreamResponse:
     await socket.prepare(request)
     link = SocketLink(request, socket)
     client = kernel.connect(request.query.get("session_id") or uuid.uuid4().hex, link)
+    receiving = asyncio.create_task(_receive(socket, link, client))
     pinging = asyncio.create_task(link.keep_alive())
     try:
-        await _receive(socket, link, client)
+        await asyncio.wait((receiving, link.closing), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        pinging.cancel()
         kernel.disconnect(client, link)
+        pinging.cancel()
+        receiving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await receiving
+        await link.say_goodbye()
     return socket
 
 
@@ -69,11 +74,13 @@ async def _receive(socket: web.WebSocketResponse, link: SocketLink, client: Clie
                 except wire.BadFrame as error:
                     logger.warning("Bad frame on a kernel's websocket: %s", ascii(error.message)[1:300])
                     if error.code is not None:
-                        await link.close(error.code, error.message)
+                        link.close(error.code, error.message)
                 else:
-                    await client.receive(message)
+                    client.receive(message)
             case _:
-                continue
+                pass
+        if link.closing.done():
+            break
 
 
 class SocketLink:
@@ -86,6 +93,7 @@ class SocketLink:
         self._is_v1 = socket.ws_protocol == wire.V1
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
+        self.closing: asyncio.Future[tuple[int, str]] = self._loop.create_future()  # code and reason
 
     def decode(self, data: str | bytes) -> wire.Message:
         """The message in what the client sent. Raises BadFrame."""
@@ -111,8 +119,17 @@ class SocketLink:
         with contextlib.suppress(ConnectionError):  # then it is lost on the way, as what is in the network is
             await (self._socket.send_str(last) if isinstance(last, str) else self._socket.send_bytes(last))
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close the websocket, and the connection under it if the client does not answer."""
+    def close(self, code: int, reason: str) -> None:
+        """Let the websocket be closed: the handler does it, in `say_goodbye`."""
+        if not self.closing.done():
+            self.closing.set_result((code, reason))
+
+    async def say_goodbye(self) -> None:
+        """Send our close frame and wait for the client's, for a while.
+
+        Only whoever receives may do this: aiohttp hangs up at once when another task closes.
+        """
+        code, reason = self.closing.result() if self.closing.done() else (FINAL, "")
         try:
             async with asyncio.timeout(CLOSING):
                 await self._socket.close(code=code, message=_short(reason))

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import zmq
 
-from evstore.kernels.messages import BadMessage, Endpoint, Signer
+from evstore.kernels.messages import BadMessage, Endpoint, Signer, json_object
 from evstore.kernels.outbox import Outbox
 from evstore.kernels.sockets import Context, Socket
 from evstore.kernels.wire import CLIENT_CHANNELS, Message, to_v1
@@ -43,8 +43,8 @@ class Link(Protocol):
         """
         ...
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close the websocket. Never raises."""
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close the websocket."""
         ...
 
 
@@ -104,6 +104,7 @@ class Client:
     def _reply(self, channel: str, raw: list[bytes]) -> None:
         try:
             parts = self._signer.unwrap(raw)
+            json_object(parts[0])
         except BadMessage as error:
             logger.warning("%s came from a kernel on %s and is ignored", error, channel)
             return
@@ -129,16 +130,20 @@ class Client:
         self.left_at = asyncio.get_running_loop().time()
         return link
 
-    async def receive(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
         """A checked message from the client: pass it on, or hold it until the kernel listens."""
         if self._listening and not self._held and self._send(message):
             return
+        size = sum(map(len, message.parts))
+        if self._held_size + size > HELD and self.link is not None:
+            logger.warning(
+                "A client sends more than its kernel takes: %d bytes wait already", self._held_size
+            )
+            self.link.close(TRY_AGAIN_LATER, "The kernel does not take messages fast enough.")
+            return
         self._held.append(message)
-        self._held_size += sum(map(len, message.parts))
-        if self._held_size > HELD and self.link is not None:
-            logger.warning("A client sends more than the kernel takes: %d bytes wait", self._held_size)
-            await self.link.close(TRY_AGAIN_LATER, "The kernel does not take messages fast enough.")
-        elif self._listening:
+        self._held_size += size
+        if self._listening and len(self._held) == 1:
             self._retry()
 
     async def part(self, code: int, reason: str) -> None:
@@ -148,7 +153,7 @@ class Client:
             self._parting = True
             self._wake.set()
             await asyncio.wait((self._writer,), timeout=FAREWELL)
-            await link.close(code, reason)
+            link.close(code, reason)
         self.close()
 
     def close(self) -> None:

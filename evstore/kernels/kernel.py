@@ -146,7 +146,7 @@ class Kernel:
         self._is_over = True
         await self._let_go()
         self._ended(self)
-        await self._pump.close(code, reason)
+        self._pump.close(code, reason)
         if self._watch is not None and self._watch is not asyncio.current_task():
             self._watch.cancel()
 

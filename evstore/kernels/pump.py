@@ -57,7 +57,7 @@ class Pump:
         self._is_ready = False
         self._session = ""  # the kernel's own, which it makes anew at each start
         self._parent_part, self._parent = b"", dict[str, Any]()  # the last message's parent header
-        self._closing: set[asyncio.Task[None]] = set()
+        self._parting: set[asyncio.Task[None]] = set()  # or they would be collected
         self.activity = Activity(datetime.now(UTC))
 
     # the kernel's side
@@ -120,7 +120,7 @@ class Pump:
         if client is None:
             client = self._newcomer(session)
         if replaced := client.connect(link):
-            self._close_later(replaced, REPLACED, "Replaced by a newer connection of the same session.")
+            replaced.close(REPLACED, "Replaced by a newer connection of the same session.")
         if self.is_ready:
             self._tell_state((client,))
         return client
@@ -141,10 +141,13 @@ class Pump:
             if place >= MAX_AWAY or now - client.left_at > AWAY:
                 self._drop(client)
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close everything, and the websockets with this code."""
+    def close(self, code: int, reason: str) -> None:
+        """The end: the clients get their last messages, and their websockets are closed with this code."""
         self.detach()
-        await asyncio.gather(*(client.part(code, reason) for client in self._clients.values()))
+        for client in self._clients.values():
+            task = asyncio.create_task(client.part(code, reason))
+            self._parting.add(task)
+            task.add_done_callback(self._parting.discard)
         self._clients.clear()
 
     # inside
@@ -169,11 +172,6 @@ class Pump:
     def _drop(self, client: Client) -> None:
         client.close()
         del self._clients[client.session]
-
-    def _close_later(self, link: Link, code: int, reason: str) -> None:
-        task = asyncio.create_task(link.close(code, reason))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
 
     def _end_warm_up(self) -> None:
         if self._warm_up is not None:

@@ -1,0 +1,188 @@
+"""What a kernel prints while nobody listens, or somebody too slowly, is not lost."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import psutil
+import pytest
+
+from evstore.kernels import outbox, pump
+from tests.helpers import TOKEN, Server
+from tests.kernel_client import KernelClient, connected, eventually, kernel_model, start_kernel
+
+# Prints 0, 1, 2, ... in a thread of its own, until `stop` is set
+COUNT = """
+import threading, time
+stop = threading.Event()
+def count():
+    for number in range(100_000):
+        print(number, flush=True)
+        if stop.wait(0.01): break
+threading.Thread(target=count).start()
+"""
+
+
+@pytest.fixture
+async def kernel(server: Server) -> str:
+    return await start_kernel(server)
+
+
+def numbers(client: KernelClient) -> list[int]:
+    """The numbers that a client has seen."""
+    return [int(word) for one in client.seen for word in one.text.split() if word.isdecimal()]
+
+
+async def stop(client: KernelClient) -> None:
+    await client.run("stop.set()")
+    await client.run("time.sleep(0.1); print('the end')")
+
+
+async def nobody_is_connected(server: Server, kernel: str) -> None:
+    async def nobody() -> bool:
+        return (await kernel_model(server, kernel))["connections"] == 0
+
+    await eventually(nobody)
+
+
+async def far_enough(server: Server, kernel: str, seconds: float = 0.5) -> None:
+    """Let the kernel print for a while with nobody connected."""
+    await nobody_is_connected(server, kernel)
+    await asyncio.sleep(seconds)
+
+
+@pytest.mark.parametrize("session", ["the same", "another"])
+@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
+async def test_a_client_that_comes_back_gets_what_it_missed(
+    server: Server, kernel: str, session: str, v1: bool
+) -> None:
+    async with connected(server, kernel, "the same") as before:
+        await before.run("pass")
+        await before.execute(COUNT)
+        await before.until(lambda one: one.text == "3\n")
+        await before.socket.close()
+        await before.closed()  # and read what was on the way
+    await far_enough(server, kernel)
+    async with connected(server, kernel, session, v1=v1) as after:
+        await after.until(lambda one: bool(one.text))
+        await stop(after)
+    seen = numbers(before) + numbers(after)
+    assert seen == list(range(len(seen)))  # all, in order, each once
+    assert len(numbers(after)) > 20
+
+
+async def test_what_was_replayed_is_not_replayed_again(server: Server, kernel: str) -> None:
+    async with connected(server, kernel, "a") as client:
+        await client.run("import threading; threading.Timer(0.5, print, ['later']).start()")
+    await far_enough(server, kernel, 1)
+    async with connected(server, kernel, "b") as first:
+        assert "later" in await everything(first)
+    await nobody_is_connected(server, kernel)
+    for session in ("a", "b", "c"):
+        async with connected(server, kernel, session) as later:
+            assert "later" not in await everything(later)
+
+
+async def test_a_reply_finds_the_client_that_comes_back(server: Server, kernel: str) -> None:
+    async with connected(server, kernel, "same") as client:
+        await client.run("import time")
+        request = await client.execute("time.sleep(0.5); print('done')")
+    await far_enough(server, kernel, 1)
+    async with connected(server, kernel, "same") as again:
+        messages = await again.done(request)
+        assert "".join(one.text for one in messages) == "done\n"
+
+
+async def test_a_client_that_loses_the_network_while_others_look_on(server: Server, kernel: str) -> None:
+    async with connected(server, kernel, "stays") as stays:
+        async with connected(server, kernel, "leaves") as leaves:
+            await leaves.run("pass")
+        await stays.run("print('meanwhile')")
+        async with connected(server, kernel, "leaves") as back:
+            assert "meanwhile" in await everything(back)
+        async with connected(server, kernel, "new") as new:
+            assert "meanwhile" not in await everything(new)  # it did not miss anything
+
+
+async def test_nobody_waits_for_ever_for_a_client_that_left(
+    server: Server, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "AWAY", 0)
+    async with connected(server, kernel, "stays") as stays:
+        async with connected(server, kernel, "leaves") as leaves:
+            await leaves.run("pass")
+        await asyncio.sleep(1.5)  # the kernel looks after its clients every half second
+        await stays.run("print('meanwhile')")
+        async with connected(server, kernel, "leaves") as back:
+            assert "meanwhile" not in await everything(back)
+
+
+async def test_what_is_printed_before_the_first_page(server: Server) -> None:
+    kernel = await start_kernel(server)
+    kernel_service = server.services.kernels.get(kernel)
+
+    async def is_up() -> bool:
+        return kernel_service.state == "idle"
+
+    await eventually(is_up)
+    async with connected(server, kernel) as client:
+        assert (await client.receive()).state == "starting"
+
+
+async def test_memory_stays_bounded_while_nobody_reads(server: Server, kernel: str) -> None:
+    async with connected(server, kernel, "same") as client:
+        await client.run("import threading, time")
+        await client.run("def flood():\n for i in range(2000): print(f'{i:<50000}', flush=True)")
+        await client.run("threading.Timer(0.5, flood).start()")
+    await nobody_is_connected(server, kernel)
+    process = psutil.Process()
+    before = process.memory_info().rss
+    highest = 0
+    for _ in range(40):
+        await asyncio.sleep(0.1)
+        highest = max(highest, process.memory_info().rss)
+    assert highest - before < 60 * outbox.MIB  # of 100
+    async with connected(server, kernel, "same") as back:
+        await back.until(lambda one: "1999" in one.text)
+        assert numbers(back) == list(range(2000))
+
+
+@pytest.fixture
+async def raw(server: Server, kernel: str) -> AsyncIterator[socket.socket]:
+    """A client's bare connection, with a small buffer, upgraded, of which nothing is read."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        await loop.sock_connect(connection, ("127.0.0.1", server.port))
+        head = (
+            f"GET /api/kernels/{kernel}/channels?session_id=slow&token={TOKEN} HTTP/1.1",
+            f"Host: 127.0.0.1:{server.port}",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        )
+        await loop.sock_sendall(connection, ("\r\n".join(head) + "\r\n\r\n").encode())
+        assert b"101 Switching" in await loop.sock_recv(connection, 100)
+        yield connection
+
+
+async def test_a_client_that_does_not_read_slows_nobody(
+    server: Server, kernel: str, raw: socket.socket
+) -> None:
+    async with connected(server, kernel) as client:
+        printed = await client.run("for i in range(20000): print(f'{i:<1000}', flush=True)")
+        assert printed.split() == [str(i) for i in range(20000)]
+    slow = server.services.kernels.get(kernel)._pump._clients["slow"]
+    assert slow.link is not None
+    assert slow.outbox  # it waits there,
+    assert slow.outbox.in_memory <= outbox.MEMORY + outbox.PAGE  # and mostly on disk
+
+
+async def everything(client: KernelClient) -> str:
+    """All text that the client gets until an execution of its own is done."""
+    await client.run("pass")
+    return "".join(one.text for one in client.seen)
