@@ -1,4 +1,4 @@
-"""Who may come in: the token, the password, and the signed cookie that remembers a browser.
+"""Who may come in: the token, the password, the signed cookie that remembers a browser; and to do what.
 
 Nothing here knows HTTP. The cookie carries the identity itself, signed with a key made from
 the server's secret file, so that it survives a restart, and from the password's hash, so that
@@ -17,7 +17,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Protocol, Self
 
 import orjson
 from argon2 import PasswordHasher
@@ -68,6 +68,29 @@ class Identity:
         if not changes.get("name", self.name) or not changes.get("display_name", self.display_name):
             raise Invalid("A name can't be empty.")
         return replace(self, **changes)
+
+
+Action = Literal["read", "write", "execute"]
+
+
+class Authorizer(Protocol):
+    """Decides what those who are in may do: asked before every handler of a route that is not public."""
+
+    def is_allowed(self, identity: Identity, action: str, resource: str) -> bool:
+        """Whether `identity` may do `action` on `resource`, both in Jupyter's words.
+
+        `action`: an Action, or any text that a client asks about at `/api/me`. `resource`: a kind of thing
+        as in the table of routes (`contents`, `kernels`, `history`, ...), never a single file or kernel.
+        It is asked on the event loop, once for each request: answer at once.
+        """
+        ...
+
+
+class AllowAll:
+    """Whoever is in may do everything."""
+
+    def is_allowed(self, identity: Identity, action: str, resource: str) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import orjson
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from evstore.auth import Auth
+from evstore.auth import AllowAll, Auth, Authorizer
 from evstore.config import Config
 from evstore.http.app import ROUTES, make_app
 from evstore.http.routing import Route
@@ -29,7 +29,9 @@ StartServer = Callable[..., Awaitable["Server"]]
 
 
 @asynccontextmanager
-async def make_services(tmp_path: Path, **config: Any) -> AsyncIterator[Services]:
+async def make_services(
+    tmp_path: Path, *, authorizer: Authorizer | None = None, **config: Any
+) -> AsyncIterator[Services]:
     """Services for a test: a folder in `tmp_path`, the token TOKEN, any free port; `config` as in Config."""
     folder = tmp_path / "folder"
     folder.mkdir(exist_ok=True)
@@ -47,6 +49,7 @@ async def make_services(tmp_path: Path, **config: Any) -> AsyncIterator[Services
             config=settings,
             auth=Auth.of(settings, SECRET),
             lab=LabLoader(settings),
+            authorizer=authorizer or AllowAll(),
             **over_store(store, settings),
             **kernel_services(settings),
         )

@@ -1,8 +1,8 @@
 """What stands before and after every handler: who gets in, from where, and how errors look.
 
 One flat middleware, for it runs on each request; what does not depend on the request is
-computed once. The order: Host (S4), preflight, unknown paths, who is asking, Origin (S3),
-strangers out, XSRF (S1); then the handler; then errors become Jupyter's JSON, or a page.
+computed once. The order: Host (S4), preflight, unknown paths, strangers out, permissions (S8),
+Origin (S3), XSRF (S1); then the handler; then errors become Jupyter's JSON, or a page.
 Headers are added by `dress`, a signal, so that streamed answers carry them as well (S9).
 """
 
@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_urldispatcher import AbstractRoute
 
 from evstore.errors import EvstoreError, Forbidden, Invalid, NotFound, TooLarge
-from evstore.http.auth import CALLER, Doorman
+from evstore.http.auth import CALLER, Caller, Doorman
 from evstore.http.errors import error_response, http_error_response, response_to
 from evstore.http.origin import Origins
 from evstore.http.pages import error_page
@@ -47,6 +47,7 @@ class Guard:
         config = services.config
         self.doorman = Doorman(services.auth, config)
         self._origins = Origins(config)
+        self._authorizer = services.authorizer
         self._activity = services.activity
         self._base_url = config.base_url
         self._max_body = config.max_body_size
@@ -101,7 +102,9 @@ class Guard:
         if route.access is not Access.PUBLIC:
             if (refusal := self._identify(request, route)) is not None:
                 return refusal
-            if request[CALLER].by_token:
+            caller = request[CALLER]
+            self._check_permission(caller, route)
+            if caller.by_token:
                 return None
         if route.xsrf:
             if unsafe or route.referer or route.access in (Access.API, Access.ASSET):
@@ -127,6 +130,10 @@ class Guard:
         if is_page and "token" in request.query:
             return redirect(without_token(request))
         return None
+
+    def _check_permission(self, caller: Caller, route: Route) -> None:
+        if not self._authorizer.is_allowed(caller.identity, route.action, route.resource):
+            raise Forbidden(f"Your permissions do not include '{route.action}' on '{route.resource}'.")
 
     def _check_xsrf(self, request: web.Request) -> None:
         given = request.headers.get("X-XSRFToken") or request.headers.get("X-CSRFToken")

@@ -95,14 +95,17 @@ def _form(request: web.Request, status: int = 200, error: str = "") -> web.Respo
 
 
 async def me(request: web.Request) -> web.Response:
-    """GET /api/me: the identity, and of the `permissions` asked about those that it has: all of them."""
+    """GET /api/me?permissions=: the identity, and of the permissions asked about those that it has."""
+    identity = caller(request).identity
+    is_allowed = services(request).authorizer.is_allowed
     text = request.query.get("permissions", "")
-    permissions: dict[str, list[str]] = _permissions(text) if text else {}
+    asked: dict[str, list[str]] = _permissions(text) if text else {}
+    permissions = {
+        resource: [action for action in actions if is_allowed(identity, action, resource)]
+        for resource, actions in asked.items()
+    }
     return json_reply(
-        {
-            "identity": asdict(caller(request).identity),
-            "permissions": {**permissions, "updatable_fields": list(UPDATABLE)},
-        }
+        {"identity": asdict(identity), "permissions": {**permissions, "updatable_fields": list(UPDATABLE)}}
     )
 
 

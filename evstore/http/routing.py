@@ -12,6 +12,8 @@ from enum import Enum
 
 from aiohttp import web
 
+from evstore.auth import Action
+
 FORM: web.RequestKey[dict[str, str]] = web.RequestKey("form", dict[str, str])
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,8 +35,17 @@ class Route:
     method: str
     path: str
     handler: Handler
+    resource: str = ""  # what the authorizer is asked about; it is not asked on public routes
     access: Access = Access.API
+    execute: bool = False  # True: the authorizer is asked for `execute`, whatever the method
     xsrf: bool = True  # False: an unsafe method that needs neither XSRF token nor Origin (csp-report)
     form: bool = False  # True: the body is an HTML form, to be had as `request[FORM]`
     referer: bool = False  # True: GET too wants `_xsrf` or a Referer of this host (/files)
     activity: bool = True  # False: asking for it does not count as using the server
+
+    @property
+    def action(self) -> Action:
+        """What somebody who calls this route does to the resource."""
+        if self.execute:
+            return "execute"
+        return "read" if self.method == "GET" else "write"

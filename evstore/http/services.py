@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from aiohttp import web
 
-from evstore.auth import Auth
+from evstore.auth import AllowAll, Auth, Authorizer
 from evstore.checkpoints import Checkpoints
 from evstore.config import Config
 from evstore.contents import Contents
@@ -67,6 +67,7 @@ class Services:
     kernelspecs: KernelSpecs
     kernels: Kernels  # closed when the application shuts down
     sessions: Sessions
+    authorizer: Authorizer = field(default_factory=AllowAll)
     cells: CellCache = field(default_factory=CellCache)
     activity: Activity = field(default_factory=Activity)
     stop: asyncio.Event = field(default_factory=asyncio.Event)  # set: the server shuts down

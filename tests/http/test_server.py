@@ -28,7 +28,7 @@ async def test_requests_that_run_are_answered_before_the_server_stops(tmp_path: 
 
     async with make_services(tmp_path) as services, aiohttp.ClientSession() as session:
         async with serving(
-            services, make_app(services, [Route("GET", "/slow", slow, Access.PUBLIC)])
+            services, make_app(services, [Route("GET", "/slow", slow, access=Access.PUBLIC)])
         ) as port:
             url = f"http://127.0.0.1:{port}/slow"
             answer = asyncio.create_task(fetch_text(session, url))
