@@ -11,6 +11,7 @@ from aiohttp import web
 from evstore.entry import Entry
 from evstore.errors import Invalid
 from evstore.http.paths import readable
+from evstore.http.policy import content_security_policy
 from evstore.http.reply import moment
 from evstore.http.services import services
 
@@ -24,7 +25,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     entry = (await app.contents.get(path, moment(request))).entry
     if entry.is_directory:
         raise Invalid(f"{path or '/'} is a directory; /files serves files.")
-    headers = _headers(entry, download="download" in request.query)
+    headers = _headers(entry, app.config.base_url, download="download" in request.query)
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)
     size = entry.size or 0
@@ -45,7 +46,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _headers(entry: Entry, *, download: bool) -> dict[str, str]:
+def _headers(entry: Entry, base_url: str, *, download: bool) -> dict[str, str]:
     mimetype, encoding = mimetypes.guess_type(entry.name)
     if entry.name.endswith(".ipynb"):
         mimetype, download = "application/x-ipynb+json", True
@@ -57,7 +58,7 @@ def _headers(entry: Entry, *, download: bool) -> dict[str, str]:
         mimetype = "text/plain; charset=UTF-8"
     headers = {
         "Content-Type": mimetype,
-        "Content-Security-Policy": SANDBOX,
+        "Content-Security-Policy": content_security_policy(base_url, SANDBOX),
         "Last-Modified": formatdate(entry.modified / 1_000_000, usegmt=True),
         "ETag": f'"{entry.digest.hex() if entry.digest else ""}"',
         "Accept-Ranges": "bytes",
