@@ -6,7 +6,7 @@ from evstore import rules
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import NotFound
-from evstore.events import Author, Offset
+from evstore.events import Author
 from evstore.log import log
 from evstore.paths import ContentPath
 from evstore.projections import checkpoints, tree
@@ -45,11 +45,12 @@ class Checkpoints:
         """Give the file the bytes it had at `offset`, a checkpoint's or any other at which it existed."""
 
         def command(work: Work) -> None:
-            entry = _file(work.tx, path)
-            if not 1 <= offset <= log.head(work.tx).offset or tree.place(work.tx, entry.id, offset) is None:
+            tx = work.tx
+            entry = _file(tx, path)
+            if not 1 <= offset <= log.head(tx).offset or tree.place(tx, entry.id, offset) is None:
                 raise NotFound(f"Checkpoint does not exist: {path} was not there at offset {offset}.")
-            then = tree.contents_at(work.tx, entry.id, offset)
-            work.append(rules.restore(entry, then, Offset(offset)))
+            source = log.resolve(tx, offset)
+            work.append(rules.restore(entry, tree.contents_at(tx, entry.id, source), source))
 
         await self._store.write(command, author)
 

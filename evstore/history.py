@@ -239,13 +239,10 @@ def last_at(tx: Tx, path: ContentPath) -> EntryId:
 
 def _last_path(tx: Tx, entry: EntryId) -> ContentPath:
     """Where a deleted entry was before it, or the directory around it, went."""
-    row = tx.row("select max(since), until from places where entry = ?", (entry,))
-    if row is None or row[0] is None:
-        raise NotFound("There is no entry with that id.")
-    moment = row[1] - 1 if row[1] != tree.FOREVER else row[0]
-    path = tree.path_of(tx, entry, moment)
+    moment = tree.last_moment(tx, entry)
+    path = tree.path_of(tx, entry, moment) if moment is not None else None
     if path is None:
-        raise NotFound("The directory that it was in is gone: give the path that it shall have.")
+        raise NotFound("There is no entry with that id.")
     return path
 
 

@@ -25,10 +25,13 @@ PING = 15.0  # seconds between comments on an idle feed, so that proxies keep it
 
 def _number(request: web.Request, name: str, default: int, low: int, high: int) -> int:
     value = request.query.get(name)
-    if value is None:
-        return default
-    if not value.isdecimal() or not low <= int(value) <= high:
-        raise Invalid(f"{name}={value!r}: must be a number from {low} to {high}.")
+    return default if value is None else _bounded(name, value, low, high)
+
+
+def _bounded(name: str, value: str, low: int, high: int) -> int:
+    # the length first: Python refuses to read numbers of thousands of digits
+    if not value.isdecimal() or len(value) > 30 or not low <= int(value) <= high:
+        raise Invalid(f"{name}={value!r:.60}: must be a number from {low} to {high}.")
     return int(value)
 
 
@@ -119,21 +122,34 @@ async def feed(request: web.Request) -> web.StreamResponse:
     A client that comes back says where it was in Last-Event-ID, as browsers do.
     """
     app = services(request)
-    last = request.headers.get("Last-Event-ID", "")
-    after = int(last) if last.isdecimal() else _number(request, "after", app.store.offset, 0, FAR)
+    if last := request.headers.get("Last-Event-ID"):
+        after = _bounded("Last-Event-ID", last, 0, FAR)
+    else:
+        after = _number(request, "after", app.store.offset, 0, FAR)
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     )
     await response.prepare(request)
-    async with asyncio.TaskGroup() as tasks:
-        pings = tasks.create_task(_ping(response))
-        with contextlib.suppress(ConnectionError):
-            async for page in app.store.feed(after):
-                for told in await app.history.tell(page):
-                    text = orjson.dumps(models.logged(told))
-                    await response.write(b"id: %d\ndata: %b\n\n" % (told.recorded.offset, text))
-        pings.cancel()
+    ends = [
+        asyncio.create_task(_send(response, app, after)),
+        asyncio.create_task(_ping(response)),  # ends when the client has gone
+        asyncio.create_task(app.stop.wait()),
+    ]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
     return response
+
+
+async def _send(response: web.StreamResponse, app: Services, after: int) -> None:
+    with contextlib.suppress(ConnectionError):
+        async for page in app.store.feed(after):
+            for told in await app.history.tell(page):
+                text = orjson.dumps(models.logged(told))
+                await response.write(b"id: %d\ndata: %b\n\n" % (told.recorded.offset, text))
 
 
 async def _ping(response: web.StreamResponse) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, cast
 
@@ -12,6 +13,8 @@ from evstore.errors import Invalid, TooLarge
 from evstore.events import Author
 from evstore.http.auth import caller
 from evstore.log.log import Moment
+
+_OFFSET = re.compile(r"-?\d{1,30}", re.ASCII)  # any longer, and Python may refuse to read it
 
 
 def json_reply(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -73,15 +76,17 @@ def moment(request: web.Request) -> Moment | None:
 
 def parse_moment(value: str | int) -> Moment:
     """An offset, or an RFC 3339 time with its zone, e.g. `2026-11-22T10:00:00Z`."""
-    text = str(value).strip()
-    if text.lstrip("-").isdecimal():
+    if isinstance(value, int):
+        return value
+    text = value.strip()
+    if _OFFSET.fullmatch(text):
         return int(text)
     try:
         when = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + arrives as a space
     except ValueError:
         when = None
-    if when is None or when.tzinfo is None or isinstance(value, bool):
-        raise Invalid(f"at={text!r} is neither an offset nor a time such as 2026-11-22T10:00:00Z.")
+    if when is None or when.tzinfo is None:
+        raise Invalid(f"at={text!r:.60} is neither an offset nor a time such as 2026-11-22T10:00:00Z.")
     return when
 
 

@@ -174,6 +174,8 @@ def offset_at(tx: Tx, moment: int) -> Offset:
 def resolve(tx: Tx, at: Moment) -> Offset:
     """The offset meant by `at`: an offset, or the last event not after a time.
 
+    In the middle of a command it is the command's last event, for its events became true together:
+    nobody ever saw the file that was created and not yet saved, or the passing names of a restore.
     Raises Invalid for a moment before the log's first event or after now.
     """
     last = head(tx)
@@ -186,7 +188,23 @@ def resolve(tx: Tx, at: Moment) -> Offset:
         raise Invalid(f"at={at} is in the future: the log's last offset is {last.offset}.")
     if at < 1:
         raise Invalid("at is before the beginning: the log's first event came later, at offset 1.")
-    return Offset(at)
+    return _end_of_command(tx, at, last.offset)
+
+
+def _end_of_command(tx: Tx, offset: int, last: int) -> Offset:
+    """The last event of the command that the event at `offset` belongs to; a command's events stand together."""
+
+    def command(at: int) -> bytes | None:
+        row = tx.row('select command from events where "offset" = ?', (at,))
+        return row[0] if row else None
+
+    wanted, step = command(offset), 1
+    while offset + step <= last and command(offset + step) == wanted:
+        offset, step = offset + step, 2 * step
+    while step := step // 2:  # the end is less than `step` events away
+        if offset + step <= last and command(offset + step) == wanted:
+            offset += step
+    return Offset(offset)
 
 
 @dataclass(frozen=True, slots=True)

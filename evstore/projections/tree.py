@@ -268,6 +268,24 @@ def path_of(tx: Tx, entry: EntryId, at: int = NOW) -> ContentPath | None:
     return ContentPath("/".join(reversed(names)))
 
 
+def last_moment(tx: Tx, entry: EntryId) -> int | None:
+    """The last moment at which an entry was in the tree: NOW, or just before it or a folder above it was deleted."""
+    moment = NOW
+    above = entry
+    while above != ROOT:
+        row = tx.row(
+            "select parent, until from places where entry = ? and since <= ? order by since desc limit 1",
+            (above, moment),
+        )
+        if row is None:
+            return None
+        if row[1] <= moment:  # it went before all that we have climbed through: begin again, then
+            moment, above = row[1] - 1, entry
+        else:
+            above = row[0]
+    return moment
+
+
 def by_id(tx: Tx, entry: EntryId, at: int = NOW) -> Entry | None:
     """An entry by its id; None when it is not in the tree as of `at`."""
     if entry == ROOT:

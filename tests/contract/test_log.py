@@ -16,7 +16,7 @@ from evstore.errors import DatabaseError, Invalid, Locked
 from evstore.events import Author, EntryDeleted, EntryId
 from evstore.log import bodies, log
 from evstore.paths import ContentPath
-from evstore.store import Store
+from evstore.store import Store, Work
 
 AUTHOR = Author.new("tester")
 
@@ -28,13 +28,13 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
-async def save(store: Store, path: str, data: bytes) -> None:
+async def save(store: Store, path: str, data: bytes, author: Author = AUTHOR) -> None:
     body = bodies.prepare(data, store.known, notebook=False)
-    await Contents(store).save(ContentPath(path), Save(body=body), AUTHOR)
+    await Contents(store).save(ContentPath(path), Save(body=body), author)
 
 
 @pytest.mark.parametrize(
-    "sql", ["update events set actor = 'me'", "delete from events", "delete from events where \"offset\" = 1"]
+    "sql", ["update events set actor = 'me'", "delete from events", 'delete from events where "offset" = 1']
 )
 async def test_events_are_never_updated_or_deleted(store: Store, sql: str) -> None:
     await save(store, "f", b"x")
@@ -68,16 +68,28 @@ async def test_all_events_of_a_command_carry_its_id_and_author(store: Store) -> 
 
 
 async def test_a_moment_is_an_offset_or_a_time(store: Store) -> None:
-    await save(store, "f", b"x")
-    await save(store, "f", b"y")
+    for data in (b"x", b"y"):
+        await save(store, "f", data, Author.new("tester"))
     rows = await store.read(lambda tx: log.after(tx, 0))
-    for row in rows:
+    for row, end in zip(rows, (2, 2, 3), strict=True):  # the first save made the file, too: one command
         when = datetime.fromtimestamp(row.at // 1_000_000, UTC) + timedelta(microseconds=row.at % 1_000_000)
-        assert await store.read(lambda tx, when=when: log.resolve(tx, when)) == row.offset
-        assert await store.read(lambda tx, row=row: log.resolve(tx, row.offset)) == row.offset
+        assert await store.read(lambda tx, when=when: log.resolve(tx, when)) == end
+        assert await store.read(lambda tx, row=row: log.resolve(tx, row.offset)) == end
     for bad in (0, -1, 4, datetime(2000, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)):
         with pytest.raises(Invalid):
             await store.read(lambda tx, bad=bad: log.resolve(tx, bad))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 8, 9, 100])
+async def test_any_moment_in_a_command_is_its_end(store: Store, length: int) -> None:
+    def append(work: Work, author: Author) -> None:
+        log.append(work.tx, [(EntryId(bytes(15) + b"x"), EntryDeleted())] * length, author)
+
+    for _ in range(3):
+        author = Author.new("tester")
+        await store.write(lambda work, author=author: append(work, author), author)
+    ends = await store.read(lambda tx: [log.resolve(tx, at) for at in range(1, 3 * length + 1)])
+    assert ends == [end for end in (length, 2 * length, 3 * length) for _ in range(length)]
 
 
 @pytest.mark.parametrize(
@@ -85,11 +97,11 @@ async def test_a_moment_is_an_offset_or_a_time(store: Store) -> None:
     [
         ("update events set payload = x'7b7d' where \"offset\" = 2", 2, "payload has been changed"),
         ("update events set actor = 'x' where \"offset\" = 3", 3, "hash does not continue the chain"),
-        ("update events set at = 1 where \"offset\" = 3", 3, "its time is not after"),
-        ("delete from events where \"offset\" = 2", 3, "the events 2 to 2 are missing"),
-        ("delete from events where \"offset\" = 4", 3, "the log ends here"),
+        ('update events set at = 1 where "offset" = 3', 3, "its time is not after"),
+        ('delete from events where "offset" = 2', 3, "the events 2 to 2 are missing"),
+        ('delete from events where "offset" = 4', 3, "the log ends here"),
         ("update head set hash = zeroblob(32)", 4, "the log ends here"),
-        ("update events set payload_hash = zeroblob(32) where \"offset\" = 1", 1, "payload has been changed"),
+        ('update events set payload_hash = zeroblob(32) where "offset" = 1', 1, "payload has been changed"),
     ],
 )
 async def test_any_change_of_the_log_is_found(tmp_path: Path, sql: str, offset: int, what: str) -> None:
@@ -118,7 +130,7 @@ async def test_an_erased_payload_does_not_break_the_chain(tmp_path: Path) -> Non
     await store.close()
     database = sqlite3.connect(path)
     database.execute("drop trigger events_are_facts_update")
-    database.execute("update events set payload = null, salt = null where \"offset\" = 2")
+    database.execute('update events set payload = null, salt = null where "offset" = 2')
     database.commit()
     database.close()
     store = await Store.open(path)

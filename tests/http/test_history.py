@@ -279,3 +279,89 @@ async def test_the_feed_gives_what_was_and_then_what_comes(server: Server) -> No
     await save(server, "f", "three")
     await asyncio.wait_for(following, 10)
     assert [event["offset"] for event in seen] == [2, 3, 4]
+
+
+# -- moments in the middle of a command ------------------------------------------------------
+
+
+async def test_the_middle_of_a_command_is_its_end(server: Server) -> None:
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    made = await server.fetch("PUT", "api/contents/n.ipynb", json={"type": "notebook", "content": notebook})
+    created = int(made.headers["Evstore-Offset"]) - 1  # EntryCreated; FileSaved follows
+    then = await server.fetch("GET", f"api/contents/n.ipynb?at={created}")
+    assert (then.status, then.json()["offset"]) == (200, created + 1)
+    await server.fetch(
+        "PUT", "api/contents/n.ipynb", json={"type": "notebook", "content": notebook | {"metadata": {"a": 1}}}
+    )
+    assert (await server.fetch("GET", f"api/history/diff/n.ipynb?from={created}")).json()["diff"]
+    assert (await server.fetch("POST", f"api/contents/n.ipynb/checkpoints/{created}")).status == 204
+    assert (await server.fetch("GET", "api/contents/n.ipynb")).json()["content"]["metadata"] == {}
+
+
+async def test_a_restore_to_the_middle_of_a_restore_leaves_nothing_under_a_passing_name(
+    server: Server,
+) -> None:
+    await mkdir(server, "d")
+    await save(server, "d/a", "one")
+    before = await save(server, "d/b", "two")
+    await move(server, "d/a", "d/c")
+    await move(server, "d/b", "d/a")
+    await move(server, "d/c", "d/b")
+    assert (await restore(server, "d", before)).status == 200  # by way of a passing name
+    log = (await server.fetch("GET", f"api/history/log?after={before}&limit=1000")).json()["events"]
+    (passing,) = [event["offset"] for event in log if "/.restoring-" in (event["path"] or "")]
+    await save(server, "d/a", "later")
+    assert (await restore(server, "d", passing)).status == 200
+    assert await tree(server, "d") == {"d": None, "d/a": "one", "d/b": "two"}
+    assert await tree(server, "d", at=passing) == {"d": None, "d/a": "one", "d/b": "two"}
+
+
+# -- what is undeleted goes where it was -----------------------------------------------------
+
+
+async def test_what_was_in_a_deleted_folder_is_not_put_where_the_folder_once_was(server: Server) -> None:
+    await mkdir(server, "old")
+    await save(server, "old/f", "text")
+    entry = (await server.fetch("GET", "api/history/log?path=old/f")).json()["events"][0]["entry"]
+    await move(server, "old", "new")
+    await delete(server, "new")
+    await mkdir(server, "old")  # another folder
+    assert (await server.fetch("POST", "api/history/undelete", json={"entry": entry})).status == 404
+    await mkdir(server, "new")
+    back = await server.fetch("POST", "api/history/undelete", json={"entry": entry})
+    assert (back.status, back.json()["path"]) == (200, "new/f")
+
+
+async def test_what_was_in_two_deleted_folders_goes_to_its_last_path(server: Server) -> None:
+    await mkdir(server, "a")
+    await mkdir(server, "a/b")
+    await save(server, "a/b/f", "text")
+    entry = (await server.fetch("GET", "api/history/log?path=a/b/f")).json()["events"][0]["entry"]
+    await move(server, "a", "c")
+    await delete(server, "c/b")
+    await move(server, "c", "d")
+    await delete(server, "d")
+    await mkdir(server, "c")
+    await mkdir(server, "c/b")
+    back = await server.fetch("POST", "api/history/undelete", json={"entry": entry})
+    assert (back.status, back.json()["path"]) == (200, "c/b/f")
+
+
+# -- numbers that are none -------------------------------------------------------------------
+
+NOT_NUMBERS = ["--5", "9" * 5000, "-" + "9" * 5000, "²"]
+
+
+@pytest.mark.parametrize("text", NOT_NUMBERS)
+async def test_a_strange_number_is_the_fault_of_the_client(server: Server, text: str) -> None:
+    await save(server, "f", "text")
+    for path in (
+        f"api/contents/f?at={text}",
+        f"files/f?at={text}",
+        f"api/history/diff/f?from={text}",
+        f"api/history/versions/f?before={text}",
+        f"api/history/log?after={text}",
+        f"api/history/feed?after={text}",
+    ):
+        assert (await server.fetch("GET", path)).status == 400, path
+    assert (await restore(server, "f", text)).status == 400
