@@ -135,8 +135,14 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     app[SERVICES] = services
     app[DOORMAN] = guard.doorman
     app[SOCKETS] = weakref.WeakSet()
+    app.on_shutdown.append(end_feeds)
     app.on_shutdown.append(close_sockets)
     app.on_shutdown.append(channels.close_kernels)
     for route in routes:
         guard.add(app, route)
     return app
+
+
+async def end_feeds(app: web.Application) -> None:
+    """What is answered without end ends when the server stops."""
+    app[SERVICES].stop.set()

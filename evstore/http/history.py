@@ -17,7 +17,7 @@ from evstore.http import models
 from evstore.http.contents import offset_header
 from evstore.http.paths import content_path, readable, visible
 from evstore.http.reply import author, json_object, json_reply, no_content, parse_moment
-from evstore.http.services import services
+from evstore.http.services import Services, services
 from evstore.paths import ContentPath
 
 PING = 15.0  # seconds between comments on an idle feed, so that proxies keep it open
@@ -136,7 +136,9 @@ async def feed(request: web.Request) -> web.StreamResponse:
         asyncio.create_task(app.stop.wait()),
     ]
     try:
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in done:
+            await end  # raises what it raised
     finally:
         for end in ends:
             end.cancel()

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.helpers import Server
+from tests.helpers import Server, StartServer
 
 
 async def save(server: Server, path: str, content: str) -> int:
@@ -365,3 +365,15 @@ async def test_a_strange_number_is_the_fault_of_the_client(server: Server, text:
     ):
         assert (await server.fetch("GET", path)).status == 400, path
     assert (await restore(server, "f", text)).status == 400
+
+
+async def test_a_feed_that_is_followed_does_not_keep_the_server_from_stopping(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    reply = await server.session.get(
+        f"{server.url}api/history/feed", headers={"Authorization": "token test-token"}
+    )
+    server.services.stop.set()
+    assert await asyncio.wait_for(reply.content.read(), 5) == b""
+    reply.close()
