@@ -130,7 +130,7 @@ async def feed(request: web.Request) -> web.StreamResponse:
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     )
     await response.prepare(request)
-    ends = [
+    ends: list[asyncio.Task[Any]] = [
         asyncio.create_task(_send(response, app, after)),
         asyncio.create_task(_ping(response)),  # ends when the client has gone
         asyncio.create_task(app.stop.wait()),
