@@ -69,8 +69,12 @@ class Store:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, progress: Callable[[int], None] = lambda _: None) -> Store:
+    async def open(
+        cls, path: Path, progress: Callable[[int], None] = lambda _: None, *, rebuild: bool = False
+    ) -> Store:
         """Open the log at `path`, or begin one. `progress` gets offsets while projections catch up.
+
+        `rebuild` makes all projections anew first, whatever state they are in.
 
         Raises Locked when another process has it open for writing, DatabaseError when the file is
         not an evstore log or is from a newer evstore.
@@ -81,7 +85,8 @@ class Store:
 
             def prepare(tx: Tx) -> Offset:
                 schema.migrate(tx)
-                projections.catch_up(tx, progress)
+                bring_up_to_date = projections.rebuild if rebuild else projections.catch_up
+                bring_up_to_date(tx, progress)
                 return log.head(tx).offset
 
             return cls(engine, await engine.write(prepare))
@@ -186,12 +191,11 @@ class Store:
         """
         while not self._closed:
             announced = self._announced
-            page = await self.read(lambda tx, after=after: log.after(tx, after))
-            if page:
+            if after >= self.offset:
+                await announced.wait()
+            elif page := await self.read(lambda tx, after=after: log.after(tx, after)):
                 after = page[-1].offset
                 yield page
-            else:
-                await announced.wait()
 
 
 def _check_file(path: Path) -> None:

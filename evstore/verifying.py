@@ -26,7 +26,6 @@ from evstore.projections import tree
 
 PAGE = 200  # chunks or versions read at a time
 CACHE = 64 * 1024 * 1024  # bytes of plain chunks that are kept: the next version of a file has most of them
-WATERMARKS = 'create table watermarks (projection text primary key, "offset" integer not null)'
 CHUNKS = "select id, digest, size, codec, data from chunks where id > ? order by id limit ?"
 BODIES = """
 select c.entry, c.since, c.digest, c.size, b.size from contents c left join bodies b on b.digest = c.digest
@@ -91,7 +90,8 @@ def beside(db: Path) -> Generator[sqlite3.Connection]:
 
 def replay(tx: Tx, progress: Callable[[int], None]) -> None:
     """Build all projections anew in the temporary database. `progress` gets the offset reached."""
-    tx.execute(WATERMARKS)
+    ((sql,),) = tx.rows("select sql from stored.sqlite_master where name = 'watermarks'")
+    tx.execute(sql)
     projections.catch_up(tx, progress)
 
 
@@ -139,8 +139,6 @@ def differences(tx: Tx, right: str, doubtful: str) -> Iterator[Problem]:
     for name, kind, sql in tx.rows(
         f"select name, type, sql from {right}.sqlite_master where sql is not null"
     ):
-        if name == "watermarks":
-            continue
         if stored.get(name) != sql:
             yield Problem(f"{kind} {name}", f"is missing or was changed{mend}")
         elif kind == "table":

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from evstore.cli.running import RunningServer
@@ -36,16 +36,8 @@ async def reading(db: Path) -> AsyncGenerator[Store]:
         await store.close()
 
 
-class Writer(Protocol):
-    """What commands change. Both answer as the API does."""
-
-    async def restore(self, path: ContentPath, at: Moment, *, dry_run: bool) -> Model: ...
-    async def undelete(self, entry: EntryId, path: ContentPath | None) -> ContentPath: ...
-    async def rebuild(self, progress: Callable[[int], None]) -> None: ...
-
-
 class Alone:
-    """No server runs: the command writes the log itself."""
+    """No server runs: the command writes the log itself. Answers as the API does."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -56,9 +48,6 @@ class Alone:
 
     async def undelete(self, entry: EntryId, path: ContentPath | None) -> ContentPath:
         return (await History(self.store).undelete(entry, path, Author.new(ACTOR))).path
-
-    async def rebuild(self, progress: Callable[[int], None]) -> None:
-        await self.store.rebuild(progress)
 
 
 class ThroughServer:
@@ -76,24 +65,37 @@ class ThroughServer:
         wish = {"entry": format_id(entry), "path": path}
         return ContentPath((await self.client.ask("POST", "api/history/undelete", wish))["path"])
 
-    async def rebuild(self, progress: Callable[[int], None]) -> None:
-        await self.client.ask("POST", "api/history/rebuild")
-
 
 @asynccontextmanager
-async def writing(
-    db: Path, progress: Callable[[int], None] = lambda _: None
-) -> AsyncGenerator[Alone | ThroughServer]:
+async def writing(db: Path) -> AsyncGenerator[Alone | ThroughServer]:
     """The log, for changing it. Raises Locked when something else than a server is writing it."""
     try:
-        store = await Store.open(db, progress)
+        store = await Store.open(db)
     except Locked as locked:
-        server = RunningServer.behind(locked, db)
-        http: Any = import_module("evstore.http.client")  # not at the top: aiohttp is for this case only
-        async with http.connect(server.url, server.token) as client:
-            yield ThroughServer(client)
+        async with through_server(locked, db) as server:
+            yield server
         return
     try:
         yield Alone(store)
     finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def through_server(locked: Locked, db: Path) -> AsyncGenerator[ThroughServer]:
+    """The server that has `db` locked. Raises `locked` when it is no server."""
+    server = RunningServer.behind(locked, db)
+    http: Any = import_module("evstore.http.client")  # not at the top: aiohttp is for this case only
+    async with http.connect(server.url, server.token) as client:
+        yield ThroughServer(client)
+
+
+async def rebuild(db: Path, progress: Callable[[int], None]) -> None:
+    """Have all projections made anew, by the server if one runs; `progress` gets offsets if none does."""
+    try:
+        store = await Store.open(db, progress, rebuild=True)
+    except Locked as locked:
+        async with through_server(locked, db) as server:
+            await server.client.ask("POST", "api/history/rebuild")
+    else:
         await store.close()

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from evstore import notebooks
 from evstore.auth import Auth, load_secret
 from evstore.config import Config
 from evstore.errors import Stopped
-from evstore.events import EntryMoved
+from evstore.events import EntryMoved, Recorded
 from evstore.http.server import serving
 from evstore.http.services import Services, kernel_services, over_store
 from evstore.lab import LabLoader
@@ -78,15 +78,21 @@ async def open_services(config: Config, store: Store, stop: asyncio.Event) -> As
 
 async def follow_moves(store: Store, sessions: Sessions) -> None:
     """Tell the sessions of every rename and move, whoever did it."""
-    async for page in store.feed(store.offset):
-        for recorded in page:
-            if not isinstance(recorded.event, EntryMoved):
-                continue
-            entry, offset = recorded.entry, recorded.offset
-            old = await store.read(lambda tx, entry=entry, at=offset - 1: tree.path_of(tx, entry, at))
-            new = await store.read(lambda tx, entry=entry, at=offset: tree.path_of(tx, entry, at))
-            if old is not None and new is not None:
-                await sessions.entry_moved(old, new)
+    moves: asyncio.Queue[Recorded] = asyncio.Queue()
+
+    def listener(recorded: Sequence[Recorded]) -> None:
+        for one in recorded:
+            if isinstance(one.event, EntryMoved):
+                moves.put_nowait(one)
+
+    store.subscribe(listener)  # and not the feed, which would read each event, of which few are moves
+    while True:
+        move = await moves.get()
+        entry, offset = move.entry, move.offset
+        old = await store.read(lambda tx, entry=entry, at=offset - 1: tree.path_of(tx, entry, at))
+        new = await store.read(lambda tx, entry=entry, at=offset: tree.path_of(tx, entry, at))
+        if old is not None and new is not None:
+            await sessions.entry_moved(old, new)
 
 
 @contextmanager

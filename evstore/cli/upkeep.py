@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from evstore.cli.access import writing
+from evstore.cli import access
 from evstore.cli.options import on_log
 from evstore.cli.output import count, json_option, print_json, printable, progress
 from evstore.transfer.backup import backup as make_backup
@@ -54,14 +54,9 @@ def _summary(verdict: Verdict) -> str:
 @on_log
 def rebuild(db: Path) -> None:
     """Drop every table that follows from the log, and make it anew by a replay."""
-    asyncio.run(_rebuild(db))
-    click.echo("Every table is made anew from the log.")
-
-
-async def _rebuild(db: Path) -> None:
     with progress("Replaying the log") as advance:
-        async with writing(db) as log:
-            await log.rebuild(lambda offset: advance(offset, offset))
+        asyncio.run(access.rebuild(db, lambda offset: advance(offset, offset)))
+    click.echo("Every table is made anew from the log.")
 
 
 @click.command()

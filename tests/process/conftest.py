@@ -33,11 +33,13 @@ DATE = 1_700_000_000  # seconds since 1970: 2023-11-14
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files, then newer ones of the same names: events 1 to 9, then 10 to 12."""
+    """Two files (events 1 to 4), a folder with two (5 to 9), and newer versions of three (10 to 12)."""
     folder = tmp_path_factory.mktemp("made") / "folder"
-    (folder / "sub").mkdir(parents=True)
+    folder.mkdir()
     write(folder, "a.txt", "one\n", 0)
     write(folder, "n.ipynb", NOTEBOOK % "1 + 1", 1)
+    done("import", ".", cwd=folder)
+    (folder / "sub").mkdir()
     write(folder, "sub/b.txt", "below\n", 2)
     write(folder, "sub/raw.bin", b"\xff\x00\xfe", 3)
     done("import", ".", cwd=folder)
