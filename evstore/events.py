@@ -168,4 +168,4 @@ def format_id(value: bytes) -> str:
 def format_time(at: int) -> str:
     """µs since 1970 as RFC 3339 in UTC, e.g. `2026-11-22T10:00:00.000000Z`."""
     seconds, micros = divmod(at, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{micros:06}Z"

@@ -15,7 +15,7 @@ from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
 from evstore.events import EntryId, Kind
 from evstore.http import models, outgoing
-from evstore.http.incoming import Preconditions, file_bytes, off_loop, parse_model, to_save
+from evstore.http.incoming import Preconditions, file_bytes, off_loop, parse_model, read_body, to_save
 from evstore.http.paths import content_path, visible
 from evstore.http.reply import author, json_object, no_content
 from evstore.http.services import Services, services
@@ -34,7 +34,7 @@ async def get(request: web.Request) -> web.Response:
 async def put(request: web.Request) -> web.Response:
     """PUT /api/contents/{path}: save, create, upload a chunk, or copy (`copy_from`) to that path."""
     app, path = services(request), content_path(request)
-    raw = await request.read()
+    raw = await read_body(request, app.config.max_body_size)
     model = await off_loop(len(raw), lambda: parse_model(raw))
     if not path:
         raise Invalid("The served folder itself can't be saved.")

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from evstore import notebooks
 from evstore.contents import Save
-from evstore.errors import Invalid
+from evstore.errors import Invalid, TooLarge
 from evstore.events import Digest
 from evstore.log import bodies
 from evstore.log.bodies import KnownChunks
@@ -56,6 +56,19 @@ class Preconditions:
         return cls(frozenset(Digest(_unhex(tag)) for tag in tags), False, absent)
 
 
+async def read_body(request: web.Request, limit: int) -> bytearray:
+    """The whole body. Raises TooLarge (413) after `limit` bytes.
+
+    `request.read()` copies it once more at its end, for which all other requests wait.
+    """
+    body = bytearray()
+    async for block in request.content.iter_any():
+        body += block
+        if len(body) > limit:
+            raise TooLarge(f"The request's body is larger than {limit} bytes.")
+    return body
+
+
 def _unhex(tag: str) -> bytes:
     try:
         return bytes.fromhex(tag)
@@ -63,9 +76,9 @@ def _unhex(tag: str) -> bytes:
         return b""  # not one of our tags, so it matches nothing
 
 
-def parse_model(raw: bytes) -> dict[str, Any]:
+def parse_model(raw: bytes | bytearray) -> dict[str, Any]:
     """A request's body as a model; `{}` when it is empty. Raises Invalid (400)."""
-    if not raw.strip():
+    if not raw or raw.isspace():
         return {}
     try:
         model = notebooks.parse(raw)

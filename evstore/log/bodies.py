@@ -133,7 +133,7 @@ def put_chunks(tx: Tx, chunks: Sequence[Chunk], known: KnownChunks) -> dict[byte
 
 
 def put(tx: Tx, body: Body, known: KnownChunks) -> dict[bytes, int]:
-    """Store `body` unless it is there; return the ids of its chunks, to be remembered after the commit."""
+    """Store `body` unless it is there; return the ids of its new chunks, to be remembered after the commit."""
     if tx.row("select 1 from bodies where digest = ?", (body.digest,)):
         return {}
     ids = put_chunks(tx, body.chunks, known)
@@ -142,7 +142,7 @@ def put(tx: Tx, body: Body, known: KnownChunks) -> dict[bytes, int]:
         manifest.byteswap()
     packed = _compressors.compress(manifest.tobytes())
     tx.execute("insert into bodies (digest, size, manifest) values (?,?,?)", (body.digest, body.size, packed))
-    return ids
+    return {digest: number for digest, number in ids.items() if known.get(digest) is None}
 
 
 def unpack(codec: int, data: bytes) -> bytes:

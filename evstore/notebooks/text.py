@@ -23,7 +23,7 @@ _NEVER_ROUNDED = {str, int, bool, type(None)}
 _WORDS: dict[object, str] = {None: "null", True: "true", False: "false"}
 
 
-def parse(text: bytes) -> Any:
+def parse(text: bytes | bytearray) -> Any:
     """What json.loads makes of `text` (UTF-8), with orjson's speed where they agree.
 
     orjson rounds integers beyond 64 bits to floats, and refuses NaN and lone surrogates, which
