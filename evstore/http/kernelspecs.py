@@ -24,9 +24,10 @@ def kernelspec_model(spec: KernelSpec, config: Config) -> dict[str, Any]:
 
 async def list_all(request: web.Request) -> web.Response:
     """GET /api/kernelspecs."""
-    specs, config = services(request).kernelspecs, services(request).config
-    models = {name: kernelspec_model(spec, config) for name, spec in (await specs.all()).items()}
-    return json_reply({"default": await specs.default_name(), "kernelspecs": models})
+    kernelspecs, config = services(request).kernelspecs, services(request).config
+    specs = await kernelspecs.all()
+    models = {name: kernelspec_model(spec, config) for name, spec in specs.items()}
+    return json_reply({"default": kernelspecs.default_among(specs), "kernelspecs": models})
 
 
 async def get(request: web.Request) -> web.Response:

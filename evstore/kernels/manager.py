@@ -102,7 +102,7 @@ class Kernels:
 
     async def _installed(self, name: str | None) -> str:
         """The exact name of an installed kernel, the default one's for None. Raises CannotStart."""
-        wanted = name or await self._specs.default_name()
+        wanted = name or self._specs.default_among(await self._specs.all())
         try:
             return (await self._specs.get(wanted)).name
         except NotFound:

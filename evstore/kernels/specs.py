@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class KernelSpecs:
 
     def __init__(self, default: str = PYTHON) -> None:
         self._default = default
+        self._warned: set[str] = set()
         self.manager = KernelSpecManager(log=quiet)
 
     async def all(self) -> dict[str, KernelSpec]:
@@ -53,9 +55,8 @@ class KernelSpecs:
         """The kernelspec of this name, in any case. Raises NotFound."""
         return await asyncio.to_thread(self._get, name)
 
-    async def default_name(self) -> str:
+    def default_among(self, names: Collection[str]) -> str:
         """The kernel that is started when none is asked for: the configured one, if it is installed."""
-        names = await self.all()
         default = self._default.lower()
         if default in names or not names:
             return default
@@ -73,8 +74,13 @@ class KernelSpecs:
             try:
                 specs[name] = self._read(name)
             except BROKEN as error:
-                logger.warning("Kernelspec %s in %s is left out: %s", name, folders[name], error)
+                self._warn(f"Kernelspec {name} in {folders[name]} is left out: {error}")
         return specs
+
+    def _warn(self, what: str) -> None:
+        if what not in self._warned:  # every page asks for the list once a minute
+            self._warned.add(what)
+            logger.warning("%s", what)
 
     def _get(self, name: str) -> KernelSpec:
         try:

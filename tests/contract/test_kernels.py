@@ -1,0 +1,257 @@
+"""Kernels that don't behave: they die, hang, print past their messages, or can't be started at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from evstore.errors import CannotStart, NotFound, Unavailable
+from evstore.kernels import kernel as life
+from evstore.kernels import process, wire
+from evstore.kernels.kernel import Kernel
+from evstore.kernels.manager import Kernels
+from evstore.kernels.specs import KernelSpecs
+from evstore.sessions import Sessions
+
+IPYKERNEL = "from ipykernel import kernelapp; kernelapp.launch_new_instance()"
+
+
+class RecordingLink:
+    """A client that only looks on."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+        self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def send(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            message = wire.from_v1(frame)
+            header, content = json.loads(message.parts[0]), json.loads(message.parts[3])
+            if header["msg_type"] == "status":
+                self.states.append(content["execution_state"])
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed.set_result(code)
+
+
+def execute(code: str) -> wire.Message:
+    header = {"msg_id": "1", "msg_type": "execute_request", "session": "s", "username": "", "version": "5.3"}
+    content = {"code": code, "silent": False}
+    return wire.Message("shell", [json.dumps(one).encode() for one in (header, {}, {}, content)])
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Install a kernel that runs Python code; returns its name."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+
+    def install(code: str, **spec: Any) -> str:
+        folder = tmp_path / "data" / "kernels" / "made"
+        folder.mkdir(parents=True)
+        argv = [sys.executable, "-c", code, "-f", "{connection_file}"]
+        made = {"argv": argv, "display_name": "Made", "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(made | spec))
+        return "made"
+
+    return install
+
+
+@pytest.fixture
+async def kernels(tmp_path: Path) -> AsyncIterator[Kernels]:
+    kernels = Kernels(tmp_path, KernelSpecs())
+    yield kernels
+    await kernels.close()
+    assert descendants() == []
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(life, "POLL", 0.05)
+    monkeypatch.setattr(process, "GRACE", 1.0)
+
+
+def descendants() -> list[psutil.Process]:
+    """The living processes below this one that run kernels."""
+    return [
+        one
+        for one in psutil.Process().children(recursive=True)
+        if one.is_running() and one.status() != psutil.STATUS_ZOMBIE and "kernel" in " ".join(one.cmdline())
+    ]
+
+
+async def until(check: Callable[[], object], patience: float = 30) -> None:
+    async with asyncio.timeout(patience):
+        while not check():
+            await asyncio.sleep(0.02)
+
+
+async def up(kernel: Kernel) -> Kernel:
+    await until(lambda: kernel.state == "idle")
+    return kernel
+
+
+async def test_a_kernel_that_dies_at_once_is_given_up(
+    kernels: Kernels, install: Callable[..., str], quickly: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    sessions = Sessions(kernels)
+    name = install("import sys; sys.exit('kernel: no module named xyz')")
+    session = await sessions.open("a.ipynb", name="a", type="notebook", kernel_name=name)
+    link = RecordingLink()
+    session.kernel.connect("s", link)
+    assert await asyncio.wait_for(link.closed, 30) == 1000
+    assert link.states == ["restarting"] * life.MAX_DEATHS + ["dead"]
+    assert (kernels.all(), sessions.all()) == ([], [])
+    assert session.kernel.state == "dead"
+    *_, last = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "keeps dying" in last
+    assert "no module named xyz" in last
+    assert "Traceback" not in caplog.text
+    with pytest.raises(NotFound):
+        await session.kernel.restart()
+    with pytest.raises(NotFound):
+        await session.kernel.interrupt()
+
+
+async def test_a_program_that_is_not_there(
+    kernels: Kernels, install: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    name = install("", argv=["/no/such/kernel/program", "{connection_file}"])
+    with pytest.raises(CannotStart) as error:
+        await kernels.start(name)
+    assert "The 'made' kernel could not be started" in error.value.message
+    assert "/no/such/kernel/program" in error.value.message
+    assert error.value.short_message == "Error starting kernel made"
+    assert kernels.all() == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_spec_without_a_command(kernels: Kernels, install: Callable[..., str]) -> None:
+    with pytest.raises(CannotStart):
+        await kernels.start(install("", argv=[]))
+    assert kernels.all() == []
+
+
+async def test_a_program_that_goes_away_before_a_restart(
+    kernels: Kernels, install: Callable[..., str], tmp_path: Path
+) -> None:
+    program = tmp_path / "kernel-program"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ipykernel_launcher "$@"\n')
+    program.chmod(0o755)
+    argv = [str(program), "-f", "{connection_file}"]
+    kernel = await up(await kernels.start(install("", argv=argv)))
+    link = RecordingLink()
+    kernel.connect("s", link)
+    program.unlink()
+    with pytest.raises(CannotStart):
+        await kernel.restart()
+    assert await asyncio.wait_for(link.closed, 10) == 1000
+    assert link.states[-1] == "dead"
+    assert kernels.all() == []
+
+
+async def test_a_kernel_that_does_not_want_to_go_is_killed(
+    kernels: Kernels, install: Callable[..., str], quickly: None, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    name = install(
+        "import signal, time, pathlib\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(ready)!r}).touch()\n"
+        "while True: time.sleep(1)"
+    )
+    kernel = await kernels.start(name)
+    await until(ready.exists)
+    await kernel.stop()
+    assert descendants() == []
+
+
+async def test_what_a_dead_kernel_leaves_behind_is_ended(
+    kernels: Kernels, install: Callable[..., str], quickly: None, tmp_path: Path
+) -> None:
+    name = install(
+        "import pathlib, subprocess\n"
+        f"child = subprocess.Popen(['sleep', '1000']); pathlib.Path({str(tmp_path)!r}, str(child.pid)).touch()\n"
+        + IPYKERNEL
+    )
+    kernel = await up(await kernels.start(name))
+    [left] = [psutil.Process(int(name)) for name in os.listdir(tmp_path) if name.isdecimal()]
+    [running] = descendants()
+    running.kill()
+    await until(lambda: not left.is_running() or left.status() == psutil.STATUS_ZOMBIE)
+    await up(kernel)
+
+
+async def test_stopping_in_the_middle_of_a_start_leaves_nothing(kernels: Kernels) -> None:
+    starting = [asyncio.create_task(kernels.start()) for _ in range(3)]
+    await until(kernels.all)
+    await kernels.close()
+    await asyncio.gather(*starting, return_exceptions=True)
+    assert kernels.all() == []
+    assert descendants() == []
+    with pytest.raises(Unavailable):
+        await kernels.start()
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 4))
+async def test_a_start_that_is_cancelled_leaves_nothing(kernels: Kernels, steps: int) -> None:
+    starting = asyncio.create_task(kernels.start())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.001 * (steps % 3))
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    for kernel in kernels.all():
+        await kernel.stop()
+    assert descendants() == []
+
+
+async def test_what_a_process_prints_past_its_messages_goes_nowhere(
+    kernels: Kernels, install: Callable[..., str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = install(
+        f"import os; os.write(1, b'noise' * 500_000); os.write(2, b'noise' * 500_000); {IPYKERNEL}"
+    )
+    await up(await kernels.start(name))  # nor does it block when a pipe is full
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_interrupts_by_message(kernels: Kernels, install: Callable[..., str], tmp_path: Path) -> None:
+    name = install(IPYKERNEL, interrupt_mode="message")
+    kernel = await up(await kernels.start(name))
+    client = kernel.connect("s", RecordingLink())
+    code = f"import pathlib, time; pathlib.Path({str(tmp_path / 'begun')!r}).touch(); time.sleep(1000)"
+    client.receive(execute(code))
+    await until((tmp_path / "begun").exists)
+    assert kernel.state == "busy"
+    await kernel.interrupt()
+    await up(kernel)
+
+
+async def test_closing_many_kernels_is_quick(kernels: Kernels) -> None:
+    for _ in range(4):
+        await kernels.start()
+    for kernel in kernels.all():
+        await up(kernel)
+    await kernels.close()
+    assert descendants() == []
+    await kernels.close()  # once more does no harm
+
+
+async def test_the_sockets_of_all_kernels_have_short_addresses(
+    kernels: Kernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    kernel = await kernels.start(kernel_id="y" * 100)
+    await up(kernel)
+    assert list(long.iterdir()) == []
