@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,12 +52,22 @@ def _summary(verdict: Verdict) -> str:
 
 
 @click.command()
+@json_option
 @on_log
-def rebuild(db: Path) -> None:
+def rebuild(db: Path, as_json: bool) -> None:
     """Drop every table that follows from the log, and make it anew by a replay."""
     with progress("Replaying the log") as advance:
-        asyncio.run(access.rebuild(db, lambda offset: advance(offset, offset)))
-    click.echo("Every table is made anew from the log.")
+        offset = asyncio.run(_rebuild(db, lambda offset: advance(offset, offset)))
+    if as_json:
+        print_json({"offset": offset})
+    else:
+        click.echo(f"Every table is made anew from the log, up to offset {offset}.")
+
+
+async def _rebuild(db: Path, progress: Callable[[int], None]) -> int:
+    await access.rebuild(db, progress)
+    async with access.reading(db) as store:
+        return store.offset
 
 
 @click.command()

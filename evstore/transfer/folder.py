@@ -59,7 +59,7 @@ def walk(folder: Path, into: ContentPath, omit: Callable[[str], bool]) -> Iterat
             with os.scandir(directory) as scan:
                 found = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
-            yield Skipped(path or directory, f"can't be read ({error.strerror})")
+            yield Skipped(path or "/", f"can't be read ({error.strerror})")
             continue
         for entry in found:
             if entry.name.startswith(".") or entry.name in LEFT_OUT or omit(entry.path):

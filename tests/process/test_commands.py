@@ -222,7 +222,8 @@ def test_verify_and_rebuild(folder: Path) -> None:
     verdict = answer("verify", cwd=folder)
     assert (verdict["events"], verdict["bodies"], verdict["problems"]) == (12, 7, [])
     assert verdict["chunks"] >= 7
-    assert done("rebuild", cwd=folder) == "Every table is made anew from the log.\n"
+    assert done("rebuild", cwd=folder) == "Every table is made anew from the log, up to offset 12.\n"
+    assert answer("rebuild", cwd=folder) == {"offset": 12}
     assert done("show", "sub/b.txt", cwd=folder) == "below\n"
 
 

@@ -209,3 +209,17 @@ def test_stopped_while_it_takes_in_files(folder: Path) -> None:
     assert (server.process.returncode, err) == (1, "Error: Stopped before it was done.\n")
     with serving(folder) as server:
         assert server.text("2999.txt") == "2999\n"
+
+
+def test_a_session_goes_along_with_its_notebook(folder: Path) -> None:
+    with serving(folder) as server:
+        wish = {"path": "deep/n.ipynb", "name": "n.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
+        server.ask("PUT", "api/contents/deep/n.ipynb", {"type": "notebook"})
+        server.ask("POST", "api/sessions", wish)
+        server.ask("PATCH", "api/contents/deep/n.ipynb", {"path": "deep/m.ipynb"})
+        server.ask("PATCH", "api/contents/deep", {"path": "deeper"})
+        deadline = time.monotonic() + PATIENCE
+        while (session := server.ask("GET", "api/sessions")[0])["path"] != "deeper/m.ipynb":
+            assert time.monotonic() < deadline, session
+            time.sleep(0.02)
+        assert session["name"] == "m.ipynb"
