@@ -7,6 +7,7 @@ restarted, comes back with the same session id and goes on where it was.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections import deque
@@ -36,11 +37,15 @@ REPLACED = 4001  # a newer websocket with the same session id has taken over
 class Link(Protocol):
     """The way to a connected client: its websocket."""
 
-    async def send(self, frames: list[bytes]) -> None:
-        """Send v1 frames, in order, and wait until there is room for more.
+    def write(self, frames: list[bytes]) -> bool:
+        """Send v1 frames, in order. Returns whether there is room for more at once.
 
         Raises ConnectionError, with nothing sent, when the client is gone.
         """
+        ...
+
+    async def drain(self) -> None:
+        """Wait until there is room. Raises ConnectionError when the client is gone."""
         ...
 
     def close(self, code: int, reason: str) -> None:
@@ -61,9 +66,7 @@ class Client:
         self._listening = False  # the kernel is up: what the client sends goes through
         self._held: deque[Message] = deque()
         self._held_size = 0
-        self._wake = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._parting = False  # the writer ends when the outbox is empty
+        self._draining: asyncio.Task[None] | None = None  # while the websocket is backed up
 
     # the kernel's side
 
@@ -78,6 +81,7 @@ class Client:
                 zmq.DEALER,
                 endpoint.addresses[channel],
                 lambda raw, channel=channel: self._reply(channel, raw),
+                self.flush,
                 identity=identity,
             )
 
@@ -97,9 +101,23 @@ class Client:
         self._listening = False
 
     def put(self, frame: bytes, *, is_output: bool = False) -> None:
-        """A v1 frame for this client."""
+        """A v1 frame for this client, to be sent with the next `flush`."""
         self.outbox.put(frame, is_output=is_output)
-        self._wake.set()
+
+    def flush(self) -> None:
+        """Send what is in the outbox, as much as the websocket takes; the rest follows by itself."""
+        link = self.link
+        if link is None or self._draining is not None:
+            return
+        while frames := self.outbox.take(BATCH):
+            try:
+                has_room = link.write(frames)
+            except ConnectionError:  # its handler will notice, too
+                self.outbox.put_back(frames)
+                return
+            if not has_room:
+                self._draining = asyncio.create_task(self._drain(link))
+                return
 
     def _reply(self, channel: str, raw: list[bytes]) -> None:
         try:
@@ -116,17 +134,16 @@ class Client:
         """Use this link from now on. Returns the link that it replaces, if that was still there."""
         replaced = self.disconnect(self.link)
         self.link = link
-        self._writer = asyncio.create_task(self._write(link))
-        self._wake.set()
+        self.flush()
         return replaced
 
     def disconnect(self, link: Link | None) -> Link | None:
         """The link is gone. Returns it, or None when another one has replaced it already."""
         if link is None or link is not self.link:
             return None
-        if self._writer is not None:
-            self._writer.cancel()
-        self._writer = self.link = None
+        if self._draining is not None:
+            self._draining.cancel()
+        self._draining = self.link = None
         self.left_at = asyncio.get_running_loop().time()
         return link
 
@@ -149,10 +166,11 @@ class Client:
     async def part(self, code: int, reason: str) -> None:
         """Bring the last messages to the client, close its websocket and end the session."""
         link = self.link
-        if link is not None and self._writer is not None:
-            self._parting = True
-            self._wake.set()
-            await asyncio.wait((self._writer,), timeout=FAREWELL)
+        if link is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL):
+                    while self._draining is not None and not self._draining.done():
+                        await asyncio.wait((self._draining,))
             link.close(code, reason)
         self.close()
 
@@ -175,16 +193,11 @@ class Client:
     def _retry(self) -> None:
         asyncio.get_running_loop().call_later(RETRY, self._send_held)
 
-    async def _write(self, link: Link) -> None:
-        """Bring what is in the outbox to the client, as fast as it takes it."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while frames := self.outbox.take(BATCH):
-                try:
-                    await link.send(frames)
-                except ConnectionError:
-                    self.outbox.put_back(frames)
-                    return
-            if self._parting:
-                return
+    async def _drain(self, link: Link) -> None:
+        """Wait until the websocket has room again, and go on."""
+        try:
+            await link.drain()
+        except ConnectionError:
+            return  # and leave it so: nothing more can be sent
+        self._draining = None
+        self.flush()

@@ -66,7 +66,9 @@ class Pump:
         """A process has been started: connect to it. `warm_up` must follow."""
         self._endpoint = endpoint
         self._signer = Signer(endpoint.key)
-        self._iopub = Socket(self._context, zmq.SUB, endpoint.addresses["iopub"], self._published)
+        self._iopub = Socket(
+            self._context, zmq.SUB, endpoint.addresses["iopub"], self._published, self._flush
+        )
         self._warm_up = WarmUp(self._context, endpoint, self._kernel_id)
         for client in self._clients.values():
             client.attach(self._context, endpoint)
@@ -204,6 +206,10 @@ class Pump:
         for client in self._clients.values():
             client.put(frame, is_output=is_output)
 
+    def _flush(self) -> None:
+        for client in self._clients.values():
+            client.flush()
+
     def _tell_state(self, clients: Iterable[Client]) -> None:
         """Say what the kernel is doing, in its name.
 
@@ -216,6 +222,7 @@ class Pump:
         frame = to_v1("iopub", _make("status", content, session=self._session or self._kernel_id))
         for client in clients:
             client.put(frame)
+            client.flush()
 
 
 def _text(value: object) -> str | None:

@@ -33,13 +33,25 @@ Received = Callable[[list[bytes]], None]
 
 
 class Socket:
-    """A connected socket. `received` is called with the parts of each message, in order."""
+    """A connected socket.
+
+    `received` is called with the parts of each message, in order, and `all_received` after those
+    that have arrived together.
+    """
 
     def __init__(
-        self, context: Context, kind: int, address: str, received: Received, *, identity: bytes = b""
+        self,
+        context: Context,
+        kind: int,
+        address: str,
+        received: Received,
+        all_received: Callable[[], None],
+        *,
+        identity: bytes = b"",
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._received = received
+        self._all_received = all_received
         self._waiting = False  # a look at the socket is scheduled already
         self._paused = False
         self._woken_at = 0.0
@@ -122,5 +134,7 @@ class Socket:
                 taken += 1
                 size += sum(map(len, parts))
                 if size > BURST_SIZE:
-                    return BURST
+                    taken = BURST
+        if taken:
+            self._all_received()
         return taken

@@ -40,8 +40,10 @@ class WarmUp:
         self._info: dict[str, Any] | None = None
         self._up = asyncio.Event()
         self._lifted = asyncio.Event()
-        self._shell = Socket(context, zmq.DEALER, endpoint.addresses["shell"], self._answered)
-        self._control = Socket(context, zmq.DEALER, endpoint.addresses["control"], self._answered)
+        self._shell = Socket(context, zmq.DEALER, endpoint.addresses["shell"], self._answered, self._check)
+        self._control = Socket(
+            context, zmq.DEALER, endpoint.addresses["control"], self._answered, self._check
+        )
 
     async def run(self) -> None:
         """Return when the kernel answers, is heard, and has its limit lifted."""
@@ -79,7 +81,6 @@ class WarmUp:
                 self._lifted.set()
             else:
                 self._info = content
-                self._check()
 
     def _check(self) -> None:
         if self._heard and self._info is not None:

@@ -32,12 +32,15 @@ class RecordingLink:
         self.states: list[str] = []
         self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-    async def send(self, frames: list[bytes]) -> None:
+    def write(self, frames: list[bytes]) -> bool:
         for frame in frames:
             message = wire.from_v1(frame)
             header, content = json.loads(message.parts[0]), json.loads(message.parts[3])
             if header["msg_type"] == "status":
                 self.states.append(content["execution_state"])
+        return True
+
+    async def drain(self) -> None: ...
 
     def close(self, code: int, reason: str) -> None:
         self.closed.set_result(code)
