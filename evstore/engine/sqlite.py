@@ -111,6 +111,7 @@ class SqliteEngine:
         self._wal_due = WAL_SOFT  # bytes of the WAL file at which it is checkpointed
         self._connection = self._connect_writer()
         self._tx = SqliteTx(self._connection)
+        self._files = {file: identity(file) for file in (path.absolute(), Path(f"{path.absolute()}-wal"))}
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="evstore-reader")
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
@@ -188,6 +189,10 @@ class SqliteEngine:
             self._connection.execute("begin immediate")
             for waiting in batch:
                 self._run_one(waiting)
+            if (gone := self._gone()) is not None:
+                self._failed = f"{gone} was moved or deleted while evstore was using it. Nothing more is written until it is restarted."
+                logger.critical("%s", self._failed)
+                raise ReadOnly(self._failed)
             self._connection.execute("commit")
         except Exception as error:
             if self._connection.in_transaction:
@@ -203,8 +208,19 @@ class SqliteEngine:
             if isinstance(error, sqlite3.OperationalError) or not self._connection.in_transaction:
                 raise
             self._connection.execute("rollback to command")
-            waiting.error = error
+            # no future takes a StopIteration, and what waits behind it would never be answered
+            waiting.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
         self._connection.execute("release command")
+
+    def _gone(self) -> Path | None:
+        """The file of ours that is no longer where it was. SQLite would go on writing to it, and nobody find it."""
+        for path, file in self._files.items():
+            try:
+                if identity(path) != file:
+                    return path
+            except FileNotFoundError:
+                return path
+        return None
 
     def _fail(self, batch: list[_Waiting], error: Exception) -> None:
         """The transaction as a whole failed: nothing of `batch` was written."""
@@ -338,6 +354,12 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         raise DatabaseError(f"{path} is not an evstore database ({error}).") from error
     return connection
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """What tells this very file from another of the same name: its device and inode."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def sync_directory(path: Path) -> None:
