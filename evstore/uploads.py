@@ -6,12 +6,13 @@ The pieces wait in a temporary file; the log gets one event at the end, or none.
 from __future__ import annotations
 
 import asyncio
+import errno
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
-from evstore.errors import Invalid, TooLarge
+from evstore.errors import Full, Invalid, TooLarge
 from evstore.paths import ContentPath
 
 PATIENCE = 3600.0  # seconds after which an upload that got no further piece is given up
@@ -23,9 +24,33 @@ class Upload:
     """A file that is still arriving."""
 
     file: IO[bytes]
-    received: int  # number of the last piece
-    size: int
-    touched: float  # seconds, monotonic
+    received: int = 0  # number of the last piece
+    size: int = 0
+    touched: float = 0.0  # seconds, monotonic
+    turn: asyncio.Lock = field(
+        default_factory=asyncio.Lock
+    )  # pieces are written in the order of their numbers
+
+
+def _temporary_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(prefix="evstore-upload-", buffering=0)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _no_room() from None
+        raise
+
+
+def _no_room() -> Full:
+    return Full(f"There is no room for the upload in {tempfile.gettempdir()}: nothing was saved.")
+
+
+def _write(file: IO[bytes], data: bytes, *, last: bool) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+    if last:
+        file.seek(0)
 
 
 class Uploads:
@@ -39,13 +64,13 @@ class Uploads:
         """Take in piece `number` (1, 2, ... or LAST). Piece 1 starts anew.
 
         Raises Invalid when a piece is missing, and forgets the upload then: half a file must
-        never look like a whole one. Raises TooLarge past `max_size`.
+        never look like a whole one. Raises TooLarge past `max_size`, Full when the pieces find no room.
         """
         self._give_up_old_ones()
         key = (uploader, path)
         if number == 1:
             self._discard(key)
-            self._uploads[key] = Upload(tempfile.TemporaryFile(prefix="evstore-upload-"), 0, 0, 0.0)  # noqa: SIM115
+            self._uploads[key] = Upload(_temporary_file())
         upload = self._uploads.get(key)
         if upload is None:
             raise Invalid(f"chunk {number} of {path} came without chunk 1: start the upload again.")
@@ -60,10 +85,20 @@ class Uploads:
         upload.received += 1
         upload.size += len(data)
         upload.touched = time.monotonic()
-        await asyncio.to_thread(upload.file.write, data)
         if number == LAST:
-            del self._uploads[key]
-            upload.file.seek(0)
+            del self._uploads[key]  # nothing can join it any more
+        try:
+            async with upload.turn:
+                await asyncio.to_thread(_write, upload.file, data, last=number == LAST)
+        except BaseException as error:
+            upload.file.close()
+            if self._uploads.get(key) is upload:
+                del self._uploads[key]
+            if isinstance(error, ValueError):  # the file was closed meanwhile
+                raise Invalid(f"The upload of {path} was broken off: start it again.") from None
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise _no_room() from None
+            raise
         return upload
 
     def _discard(self, key: tuple[str, ContentPath]) -> None:

@@ -15,6 +15,7 @@ from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
 from evstore.events import EntryId, Kind
 from evstore.http import models, outgoing
+from evstore.http.auth import caller
 from evstore.http.incoming import Preconditions, file_bytes, off_loop, parse_model, read_body, to_save
 from evstore.http.paths import content_path, visible
 from evstore.http.reply import author, json_object, no_content
@@ -106,13 +107,16 @@ async def _put_chunk(
         raise NotFound(f"No such directory: {path.parent}")
     content = model["content"]
     data = await off_loop(len(str(content)), lambda: file_bytes(content, model.get("format")))
-    by = author(request)
-    upload = await app.uploads.add(by.actor, path, number, data)
+    by, who = author(request), caller(request)
+    uploader = who.identity.username if who.known else who.actor  # names are no ids: many are called Io
+    upload = await app.uploads.add(uploader, path, number, data)
     if number != LAST:
         return _written(request, _arriving(path, parent, upload.size), status=200 if occupant else 201)
     with upload.file as file:
         body = await ingest(app.store, file, upload.size, by, notebook=path.name.endswith(".ipynb"))
-        saved = await app.contents.save(path, Save(body=body), by)
+        given = Preconditions.of(request)
+        wish = Save(body=body, expected=given.expected, present=given.present, absent=given.absent)
+        saved = await app.contents.save(path, wish, by)
     return _written(request, saved.entry, status=201 if saved.created else 200)
 
 
