@@ -19,8 +19,12 @@ def untitled(kind: str, extension: str = "") -> tuple[str, str]:
 
 
 def copy_of(name: str) -> str:
-    """The name from which copies of `name` are numbered: `a-Copy1.txt` gives `a.txt`."""
-    return _COPY_SUFFIX.sub("", name) or name
+    """The name from which copies of `name` are numbered: `a-Copy1.txt` gives `a.txt`.
+
+    `-Copy1.txt` stays as it is: a copy called `.txt` would be hidden, and nobody could reach it.
+    """
+    base = _COPY_SUFFIX.sub("", name)
+    return name if not base or base.startswith(".") else base
 
 
 def first_free(name: str, taken: Callable[[str], bool], *, insert: str = "") -> str:

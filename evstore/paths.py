@@ -22,11 +22,11 @@ class ContentPath(str):
     def parse(cls, raw: str) -> Self:
         """The path that a client means by `raw` (decoded already).
 
-        Raises NotFound for what can never exist (`..`, NUL): such a path is an attempt to
+        Raises NotFound for what can never exist (`..`, NUL, half a surrogate pair): such a path is an attempt to
         get out, and is told no more than that nothing is there.
         """
         names = [name for name in raw.split("/") if name]
-        if any(name in (".", "..") for name in names) or "\0" in raw:
+        if any(name in (".", "..") for name in names) or "\0" in raw or not _is_unicode(raw):
             raise NotFound(f"No such file or directory: {raw!r}")
         return cls("/".join(names))
 
@@ -61,11 +61,9 @@ def check_name(name: str) -> None:
         raise Invalid(f"{name!r} can't be the name of a file or directory.")
     if "\\" in name:
         raise Invalid(f"{name!r}: a name can't contain a backslash; use / between folders.")
-    try:
-        length = len(name.encode())
-    except UnicodeEncodeError:
-        raise Invalid(f"{name!r}: the name is not valid Unicode text.") from None
-    if length > MAX_NAME:
+    if not _is_unicode(name):
+        raise Invalid(f"{name!r}: the name is not valid Unicode text.")
+    if (length := len(name.encode())) > MAX_NAME:
         raise Invalid(f"The name is {length} bytes long; at most {MAX_NAME} are possible: {name[:40]}…")
 
 
@@ -75,3 +73,12 @@ def check_path(path: ContentPath) -> None:
         check_name(name)
     if len(path.encode()) > MAX_PATH:
         raise Invalid(f"The path is longer than {MAX_PATH} bytes.")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether `text` has a UTF-8 form: JSON can spell one half of a surrogate pair, which has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -36,6 +36,9 @@ from evstore.http.routing import Access, Route
 from evstore.http.services import SERVICES, Services
 from evstore.http.sockets import SOCKETS, close_sockets
 
+PATH = "{path:(?s:/.*)?}"  # of an entry; a name may hold a line feed
+CHECKPOINT = PATH + "/checkpoints/{checkpoint:[^/]+}"
+
 ROUTES: tuple[Route, ...] = (
     # The server itself
     Route("GET", "/", misc.root, "lab", Access.PAGE),
@@ -87,17 +90,17 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/lab/api/news", labapi.news, "lab"),
     Route("GET", "/lab/api/update", labapi.update, "lab"),
     # Contents and checkpoints
-    Route("GET", "/api/contents{path:.*}/checkpoints", checkpoints.get, "contents"),
-    Route("POST", "/api/contents{path:.*}/checkpoints", checkpoints.post, "contents"),
-    Route("POST", "/api/contents{path:.*}/checkpoints/{checkpoint:[^/]+}", checkpoints.restore, "contents"),
-    Route("DELETE", "/api/contents{path:.*}/checkpoints/{checkpoint:[^/]+}", checkpoints.delete, "contents"),
-    Route("POST", "/api/contents{path:.*}/trust", contents.trust, "contents"),
-    Route("GET", "/api/contents{path:.*}", contents.get, "contents"),
-    Route("PUT", "/api/contents{path:.*}", contents.put, "contents"),
-    Route("POST", "/api/contents{path:.*}", contents.post, "contents"),
-    Route("PATCH", "/api/contents{path:.*}", contents.patch, "contents"),
-    Route("DELETE", "/api/contents{path:.*}", contents.delete, "contents"),
-    Route("GET", "/files/{path:.*}", files.get, "contents", Access.PAGE, referer=True),
+    Route("GET", "/api/contents" + PATH + "/checkpoints", checkpoints.get, "contents"),
+    Route("POST", "/api/contents" + PATH + "/checkpoints", checkpoints.post, "contents"),
+    Route("POST", "/api/contents" + CHECKPOINT, checkpoints.restore, "contents"),
+    Route("DELETE", "/api/contents" + CHECKPOINT, checkpoints.delete, "contents"),
+    Route("POST", "/api/contents" + PATH + "/trust", contents.trust, "contents"),
+    Route("GET", "/api/contents" + PATH, contents.get, "contents"),
+    Route("PUT", "/api/contents" + PATH, contents.put, "contents"),
+    Route("POST", "/api/contents" + PATH, contents.post, "contents"),
+    Route("PATCH", "/api/contents" + PATH, contents.patch, "contents"),
+    Route("DELETE", "/api/contents" + PATH, contents.delete, "contents"),
+    Route("GET", "/files/{path:(?s:.*)}", files.get, "contents", Access.PAGE, referer=True),
     # Kernels and sessions
     Route("GET", "/api/kernelspecs", kernelspecs.list_all, "kernelspecs"),
     Route("GET", "/api/kernelspecs/{name}", kernelspecs.get, "kernelspecs"),
@@ -115,10 +118,10 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/api/sessions/{session_id}", sessions.patch, "sessions"),
     Route("DELETE", "/api/sessions/{session_id}", sessions.delete, "sessions"),
     # Time travel
-    Route("GET", "/api/history/versions{path:.*}", history.versions, "history"),
-    Route("GET", "/api/history/diff{path:.*}", history.diff, "history"),
-    Route("POST", "/api/history/restore{path:.*}", history.restore, "restore"),
-    Route("GET", "/api/history/deleted{path:.*}", history.deleted, "history"),
+    Route("GET", "/api/history/versions" + PATH, history.versions, "history"),
+    Route("GET", "/api/history/diff" + PATH, history.diff, "history"),
+    Route("POST", "/api/history/restore" + PATH, history.restore, "restore"),
+    Route("GET", "/api/history/deleted" + PATH, history.deleted, "history"),
     Route("POST", "/api/history/undelete", history.undelete, "restore"),
     Route("POST", "/api/history/rebuild", history.rebuild, "history"),
     Route("GET", "/api/history/log", history.log, "history"),

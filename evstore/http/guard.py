@@ -72,6 +72,8 @@ class Guard:
                 refusal = await self._admit(request, route)
                 return await handler(request) if refusal is None else refusal
             except EvstoreError as error:
+                if request.writer.output_size > 0:  # a second answer would be read as a part of the first
+                    return self._unhandled(request, route)
                 return self._render(request, route, response_to(error), error.message)
             except web.HTTPException as error:
                 if error.status < 400:

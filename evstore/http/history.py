@@ -130,6 +130,8 @@ async def feed(request: web.Request) -> web.StreamResponse:
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     )
     await response.prepare(request)
+    if request.method == "HEAD":  # which would follow the log without a word, and keep the connection
+        return response
     ends: list[asyncio.Task[Any]] = [
         asyncio.create_task(_send(response, app, after)),
         asyncio.create_task(_ping(response)),  # ends when the client has gone

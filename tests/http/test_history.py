@@ -285,7 +285,7 @@ async def test_the_feed_gives_what_was_and_then_what_comes(server: Server) -> No
 
 
 async def test_the_middle_of_a_command_is_its_end(server: Server) -> None:
-    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    notebook: dict[str, Any] = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     made = await server.fetch("PUT", "api/contents/n.ipynb", json={"type": "notebook", "content": notebook})
     created = int(made.headers["Evstore-Offset"]) - 1  # EntryCreated; FileSaved follows
     then = await server.fetch("GET", f"api/contents/n.ipynb?at={created}")
@@ -377,3 +377,8 @@ async def test_a_feed_that_is_followed_does_not_keep_the_server_from_stopping(
     server.services.stop.set()
     assert await asyncio.wait_for(reply.content.read(), 5) == b""
     reply.close()
+
+
+async def test_the_head_of_a_feed_is_all_of_it(server: Server) -> None:
+    assert (await asyncio.wait_for(server.fetch("HEAD", "api/history/feed"), 5)).status == 200
+    assert (await asyncio.wait_for(server.fetch("GET", "api"), 5)).status == 200

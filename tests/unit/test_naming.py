@@ -27,7 +27,14 @@ def test_first_free(name: str, insert: str, taken: list[str], free: str) -> None
 
 @pytest.mark.parametrize(
     ("name", "base"),
-    [("a-Copy1.ipynb", "a.ipynb"), ("x-Copy2", "x"), ("x-Copy.txt", "x.txt"), ("a.txt", "a.txt"), ("-Copy1", "-Copy1")],
+    [
+        ("a-Copy1.ipynb", "a.ipynb"),
+        ("x-Copy2", "x"),
+        ("x-Copy.txt", "x.txt"),
+        ("a.txt", "a.txt"),
+        ("-Copy1", "-Copy1"),
+        ("-Copy1.txt", "-Copy1.txt"),
+    ],
 )
 def test_copy_of(name: str, base: str) -> None:
     assert naming.copy_of(name) == base
@@ -41,7 +48,7 @@ def test_paths_are_normalised_but_names_are_not(raw: str, path: str) -> None:
     assert ContentPath.parse(raw) == path
 
 
-@pytest.mark.parametrize("raw", ["..", "a/../b", "./a", "a\0b", "/.."])
+@pytest.mark.parametrize("raw", ["..", "a/../b", "./a", "a\0b", "/..", "a\ud800"])
 def test_paths_that_can_never_exist(raw: str) -> None:
     with pytest.raises(NotFound):
         ContentPath.parse(raw)
@@ -54,7 +61,8 @@ def test_names_that_are_not_allowed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "folder", "below"), [("a/b", "a", True), ("a", "a", False), ("ab", "a", False), ("a", "", True), ("", "", False)]
+    ("path", "folder", "below"),
+    [("a/b", "a", True), ("a", "a", False), ("ab", "a", False), ("a", "", True), ("", "", False)],
 )
 def test_is_below(path: str, folder: str, below: bool) -> None:
     assert ContentPath(path).is_below(ContentPath(folder)) is below
