@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import click
 
@@ -66,7 +66,11 @@ class BaseUrl(click.ParamType[str]):
     help=f"The port to listen on; 0 is any.  [default: {PORT}, or the first free one after it]",
 )
 @option("--token", help="The secret in the address.  [default: a new one; '' lets everybody in]")
-@option("--password", help="A password to log in with, or its hash as `jupyter server password` makes it.")
+@option(
+    "--password",
+    help="A password to log in with, or its hash as `jupyter server password` makes it. Better given by the "
+    "variable: other users of this machine can read command lines.",
+)
 @option(
     "--base-url",
     type=BaseUrl(),
@@ -187,7 +191,8 @@ def greeted(services: Services, port: int) -> Generator[None]:
     config = services.config
     local = "127.0.0.1" if config.host in WILDCARDS else config.host
     base = address(local, port, config.base_url)
-    page = ("lab" if services.lab.installed else "") + (f"?token={config.token}" if config.token else "")
+    token = quote(config.token, safe="")
+    page = ("lab" if services.lab.installed else "") + (f"?token={token}" if token else "")
     click.echo(f"evstore {version('evstore')} serves {config.folder}; every version is kept in {config.db}\n")
     if config.host in WILDCARDS:
         click.echo(f"    {address(socket.gethostname(), port, config.base_url)}{page}")

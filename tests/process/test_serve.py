@@ -106,6 +106,12 @@ def test_it_tells_where_it_is(folder: Path) -> None:
     assert str(folder) in out
 
 
+def test_a_token_of_any_characters(folder: Path) -> None:
+    with serving(folder, "--token", "a&b#c/é%41") as server:
+        _, out, _ = server.stop()
+    assert f"    {server.url}lab?token=a%26b%23c%2F%C3%A9%2541\n" in out
+
+
 def test_the_first_start_takes_in_the_files_and_a_second_one_does_not(folder: Path) -> None:
     with serving(folder) as server:
         assert (server.text("a.txt"), server.text("deep/b.txt")) == ("from the disk\n", "deeper\n")
