@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from threading import Thread
+from typing import Any, NamedTuple, TypeVar
 
 from evstore import codec, diffing, restoring, rules
 from evstore.contents import create
@@ -28,6 +30,7 @@ from evstore.projections import history, tree
 from evstore.restoring import Change
 from evstore.store import Store, Work
 
+T = TypeVar("T")
 FAR = 1 << 62  # an offset after all offsets
 
 
@@ -83,6 +86,7 @@ class History:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._diffing = asyncio.Lock()  # one at a time: a diff can keep a processor busy for minutes
 
     async def versions(
         self, path: ContentPath, before: int = FAR, limit: int = 50
@@ -152,7 +156,8 @@ class History:
         """What changed in a file between two moments (`end`: now). See `diffing.diff`."""
         old, new, names = await self.versions_between(path, start, end)
         notebook = path.name.endswith(".ipynb")
-        return await asyncio.to_thread(diffing.diff, old, new, notebook=notebook, names=names)
+        async with self._diffing:
+            return await _aside(lambda: diffing.diff(old, new, notebook=notebook, names=names))
 
     async def deleted(self, path: ContentPath, before: int = FAR, limit: int = 1000) -> list[Deleted]:
         """What was deleted below `path` and has not come back, newest first."""
@@ -211,6 +216,20 @@ class History:
             return await self._store.write(command, author)
         except _DryRun as told:
             return told.restored
+
+
+async def _aside(work: Callable[[], T]) -> T:
+    """Run `work` on a thread of its own, that neither saves wait for nor the end of the process."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=run, name="evstore-diff", daemon=True).start()
+    return await asyncio.wrap_future(done)
 
 
 class _DryRun(Exception):
