@@ -6,6 +6,7 @@ Set EVSTORE_SCREENSHOTS to a folder to look at what the tests saw.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
@@ -13,16 +14,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.browser.lab import Lab
+from tests.browser.lab import Lab, signed_out
 from tests.browser.served import TOKEN, Served, serve
-from tests.browser.watch import Watch
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync"
 )
-SIZE = {"width": 1200, "height": 800}
 
 FAILED = pytest.StashKey[bool]()
 
@@ -43,8 +42,11 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @shared
 async def chromium() -> AsyncIterator[Browser]:
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.skip("There is no Chromium on this machine: `apt install chromium`.")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        browser = await playwright.chromium.launch(executable_path=found, args=FLAGS.split())
         yield browser
         await browser.close()
 
@@ -60,12 +62,9 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 @per_module
 async def opened(chromium: Browser, served: Served, shots: Path) -> AsyncIterator[Lab]:
     """JupyterLab, opened by the address that the server printed."""
-    context = await chromium.new_context(viewport=SIZE, base_url=served.url)
-    watch = Watch(context)
-    lab = Lab(await context.new_page(), watch, shots)
-    await lab.open(served.address("lab", token=TOKEN))
-    yield lab
-    await context.close()
+    async with signed_out(chromium, shots) as lab:
+        await lab.open(served.address("lab", token=TOKEN))
+        yield lab
 
 
 @per_test

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import FilePayload, Locator, Page, expect
+from playwright.async_api import Browser, FilePayload, Locator, Page, Response, ViewportSize, expect
 
 from tests.browser.watch import Watch
 
+SIZE: ViewportSize = {"width": 1200, "height": 800}
 KERNEL = "Python 3 (ipykernel)"
 PATIENCE = 30_000  # milliseconds for the page to show something
 
@@ -133,11 +134,16 @@ class Lab:
             await self.save_as_new(name)
 
     async def save_as_new(self, name: str) -> None:
-        """The first save of an untitled file, which asks for its name."""
-        self.watch.gone("Untitled.ipynb")
+        """The first save of an untitled notebook."""
         await self.press("save")
+        await self.name_it(name, was="Untitled.ipynb")
+
+    async def name_it(self, name: str, *, was: str) -> None:
+        """Give the name that the first save of an untitled file asks for."""
+        self.watch.gone(was)
         await self.dialog.locator("input").first.fill(name)
-        await self.accept("Rename and Save")
+        async with self.page.expect_response(is_new_checkpoint):
+            await self.accept("Rename and Save")
         await self.tab(name).wait_for()
         await self.saved()
 
@@ -247,7 +253,7 @@ class Lab:
     async def refresh(self) -> None:
         """Read the folder anew."""
         async with self.page.expect_response(lambda response: "/api/contents" in response.url):
-            await self.page.locator(".jp-FileBrowser-toolbar [data-jp-item-name='refresh']").click()
+            await self.browser_button("refresh")
 
     async def enter(self, folder: str) -> None:
         """Go into a folder."""
@@ -257,13 +263,17 @@ class Lab:
     async def upload(self, *files: FilePayload) -> None:
         """Upload files by the button, and wait until they are in the list."""
         async with self.page.expect_file_chooser() as chooser:
-            await self.page.locator(".jp-FileBrowser-toolbar [data-jp-item-name='uploader']").click()
+            await self.browser_button("uploader")
         await (await chooser.value).set_files(files)
         for file in files:
             await self.file(file["name"]).wait_for()
 
+    async def browser_button(self, name: str) -> None:
+        """Press a button of the file browser's toolbar, by its `data-jp-item-name`."""
+        await self.page.locator(f".jp-FileBrowser-toolbar [data-jp-item-name='{name}']").click()
+
     async def new_folder(self, name: str) -> None:
-        await self.page.locator(".jp-FileBrowser-toolbar [data-jp-item-name='new-directory']").click()
+        await self.browser_button("new-directory")
         await self._name(name)
 
     async def rename_file(self, old: str, new: str) -> None:
@@ -318,7 +328,16 @@ class Lab:
         await self.file(name).wait_for(state="detached")
 
 
-def is_new_checkpoint(response: Any) -> bool:
+@asynccontextmanager
+async def signed_out(chromium: Browser, shots: Path) -> AsyncGenerator[Lab]:
+    """A tab of a browser without cookies, with nothing loaded."""
+    context = await chromium.new_context(viewport=SIZE)
+    watch = Watch(context)
+    yield Lab(await context.new_page(), watch, shots)
+    await context.close()
+
+
+def is_new_checkpoint(response: Response) -> bool:
     """The last answer of an explicit save."""
     return response.request.method == "POST" and response.url.partition("?")[0].endswith("/checkpoints")
 

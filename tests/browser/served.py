@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,13 +74,12 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(folder: Path, home: Path, *flags: str) -> AsyncIterator[Served]:
+async def serve(folder: Path, home: Path, *flags: str) -> AsyncGenerator[Served]:
     """Serve `folder`; at the end, Ctrl-C. `home` is for the settings that Jupyter keeps outside of it.
 
     Fails when the server does not stop in peace, leaves a process behind, or has complained.
     """
     mark = uuid.uuid4().hex
-    folder.mkdir(exist_ok=True)
     log = home / "stderr.txt"
     command = (EVSTORE, "serve", folder, "--port=0", "--no-browser", f"--token={TOKEN}", *flags)
     with log.open("wb") as stderr:
@@ -88,7 +87,7 @@ async def serve(folder: Path, home: Path, *flags: str) -> AsyncIterator[Served]:
             *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
-            env=environment(home, mark),
+            env=environment(folder, home, mark),
             start_new_session=True,  # a Ctrl-C in the terminal of the tests is not meant for it
         )
     try:
@@ -110,8 +109,9 @@ async def serve(folder: Path, home: Path, *flags: str) -> AsyncIterator[Served]:
         await process.wait()
 
 
-def environment(home: Path, mark: str) -> dict[str, str]:
-    """The environment of a server that sees nothing of the user's own Jupyter."""
+def environment(folder: Path, home: Path, mark: str) -> dict[str, str]:
+    """The folder, and the environment of a server that sees nothing of the user's own Jupyter."""
+    folder.mkdir(exist_ok=True)
     config = home / "config"
     (config / "labconfig").mkdir(parents=True)
     # Then scripts in the page can reach JupyterLab, as extensions do; the tests are one
@@ -133,7 +133,7 @@ async def base_url(process: asyncio.subprocess.Process, log: Path) -> str:
     async for line in process.stdout:
         if found := ADDRESS.search(line.decode()):
             return found[1]
-    raise AssertionError(f"The server did not start:\n{log.read_text()}")
+    raise AssertionError(f"The server did not start: see {log}")
 
 
 def left_behind(mark: str) -> list[int]:

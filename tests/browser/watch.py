@@ -12,6 +12,12 @@ KNOWN = (
     # Requests that are on their way when a page is left or a view closed: the browser gives them up.
     # What a server breaks off has other names (ERR_EMPTY_RESPONSE, ERR_CONNECTION_RESET, ...).
     re.compile(r"request failed: .* net::ERR_ABORTED$"),
+    # What comes too late for a view that has been closed: an animation frame of a notebook,
+    re.compile(r"page error: TypeError: Cannot read properties of null \(reading 'observe'\)"),
+    # and a call to a rate limiter (lumino's Debouncer).
+    re.compile(
+        r"page error: TypeError: Cannot read properties of null \(reading 'promise'\)\s+at \w+\.invoke "
+    ),
 )
 
 
@@ -32,12 +38,12 @@ class Watch:
         self._expected.append(re.compile(pattern))
 
     def gone(self, path: str) -> None:
-        """A test renames or deletes `path`.
+        """A test renames or deletes `path`, in whatever folder.
 
         JupyterLab remembers what was opened lately by its path. When a page loads it asks about each, and
         learns from a 404 what it must forget.
         """
-        self.expect(rf"/api/contents/{re.escape(quote(path))}(/[^?]*)?\?content=0&hash=0&")
+        self.expect(rf"/api/contents/([^?]*/)?{re.escape(quote(path))}(/[^?]*)?\?content=0&hash=0&")
 
     def check(self) -> None:
         """Fail if there was a problem since the last time."""
