@@ -141,7 +141,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """On whose behalf a command runs: all events of one command carry the same author."""
+    """On whose behalf one command runs. All its events carry this; the next command has another id."""
 
     actor: str
     command: CommandId

@@ -236,3 +236,5 @@ def verify_chain(tx: Tx, progress: Callable[[int], None] = lambda _: None) -> It
     last = head(tx)
     if (last.offset, last.hash) != (expected, chain):
         yield Damage(expected, f"the log ends here, but its head says offset {last.offset}")
+    elif last.at != previous_at:
+        yield Damage(expected, "its time is not the one that the log's head says")

@@ -20,14 +20,23 @@ from evstore.paths import ContentPath
 from evstore.store import Store
 from evstore.verifying import Problem, differences, verify
 
-ME = Author.new("me")
 NOTES, GONE, BACK, SUB = (ContentPath(name) for name in ("notes.txt", "gone.txt", "back.txt", "sub"))
 # long enough to be compressed, so that the file's bytes stand nowhere else
 FIRST, SECOND = (f"{word}\n".encode() * 400 for word in ("a line of the first version", "and of the second"))
 
 
+def me() -> Author:
+    """An author for one command: each has its own id."""
+    return Author.new("me")
+
+
 def quiet(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
+
+
+def me() -> Author:
+    """One author; each call begins another command."""
+    return Author.new("me")
 
 
 async def make_history(store: Store) -> None:
@@ -36,23 +45,23 @@ async def make_history(store: Store) -> None:
 
     async def save(path: ContentPath, body: bytes, *, trusted: bool = False) -> None:
         prepared = bodies.prepare(body, store.known, notebook=False)
-        await contents.save(path, Save(body=prepared, trusted=trusted), ME)
+        await contents.save(path, Save(body=prepared, trusted=trusted), me())
 
-    await contents.create_directory(SUB, ME)
+    await contents.create_directory(SUB, me())
     await save(NOTES, FIRST, trusted=True)
-    await checkpoints.create(NOTES, ME, "the first")
+    await checkpoints.create(NOTES, me(), "the first")
     await save(NOTES, SECOND)
-    marked = await checkpoints.create(NOTES, ME)
-    await checkpoints.delete(NOTES, marked.offset, ME)
-    await checkpoints.restore(NOTES, 3, ME)
+    marked = await checkpoints.create(NOTES, me())
+    await checkpoints.delete(NOTES, marked.offset, me())
+    await checkpoints.restore(NOTES, 3, me())
     await save(GONE, b"gone")
     await save(BACK, b"back")
-    await contents.move(BACK, SUB.child("moved.txt"), ME)
-    await contents.delete(GONE, ME)
-    await contents.delete(SUB, ME)
+    await contents.move(BACK, SUB.child("moved.txt"), me())
+    await contents.delete(GONE, me())
+    await contents.delete(SUB, me())
     (sub,) = [one.entry for one in await history.deleted(ContentPath("")) if one.path == SUB]
-    await history.undelete(sub, None, ME)
-    await contents.copy(SUB, ContentPath("copy"), ME, exact=True)
+    await history.undelete(sub, None, me())
+    await contents.copy(SUB, ContentPath("copy"), me(), exact=True)
 
 
 @pytest.fixture
