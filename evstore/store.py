@@ -85,6 +85,7 @@ class Store:
 
             def prepare(tx: Tx) -> Offset:
                 schema.migrate(tx)
+                log.check_tail(tx)
                 bring_up_to_date = projections.rebuild if rebuild else projections.catch_up
                 bring_up_to_date(tx, progress)
                 return log.head(tx).offset

@@ -50,6 +50,17 @@ def head(tx: Tx) -> Head:
     return Head(*row)
 
 
+def check_tail(tx: Tx) -> None:
+    """Raise DatabaseError when events are missing at the log's end: nothing must be written after a hole."""
+    last = head(tx)
+    row = tx.row('select "offset", hash from events order by "offset" desc limit 1') or (0, bytes(32))
+    if row != (last.offset, last.hash):
+        raise DatabaseError(
+            f"The log ends at offset {row[0]}, but its head says {last.offset}: its end is damaged or lost. "
+            "Nothing is written to it; `evstore verify` tells more, and a backup can be restored."
+        )
+
+
 def append(
     tx: Tx, events: Sequence[tuple[EntryId, Event]], author: Author, clock: Callable[[], int] = wall_clock
 ) -> list[Recorded]:

@@ -117,7 +117,7 @@ async def test_any_change_of_the_log_is_found(tmp_path: Path, sql: str, offset: 
     database.execute(sql)
     database.commit()
     database.close()
-    store = await Store.open(path)
+    store = await Store.open_for_reading(path)
     found = await store.read(lambda tx: [(damage.offset, damage.what) for damage in log.verify_chain(tx)])
     await store.close()
     assert any(at == offset and what in text for at, text in found), found
@@ -174,3 +174,25 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="not an evstore database"):
         await Store.open(path)
     assert path.read_bytes() == b"something else entirely" * 1000
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        'delete from events where "offset" = 2',
+        "update head set hash = zeroblob(32)",
+        'update head set "offset" = 9',
+    ],
+)
+async def test_a_log_that_lost_its_end_is_not_written_to(tmp_path: Path, sql: str) -> None:
+    path = tmp_path / "log.db"
+    store = await Store.open(path)
+    await save(store, "f", b"x")
+    await store.close()
+    database = sqlite3.connect(path)
+    database.execute("drop trigger events_are_facts_delete")
+    database.execute(sql)
+    database.commit()
+    database.close()
+    with pytest.raises(DatabaseError, match="damaged or lost"):
+        await Store.open(path)
