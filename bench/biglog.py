@@ -27,7 +27,6 @@ from evstore.events import (
     ROOT,
     Author,
     CheckpointCreated,
-    CommandId,
     Digest,
     EntryCreated,
     EntryDeleted,
@@ -48,18 +47,19 @@ BIG = 10  # one file of so many is in one directory
 TOPIC, AREA = 90, 40  # files in a directory; directories in a directory
 NOTES = 20  # files at the top
 BODIES = 2_000  # different ones; every save names one of them
-BATCH = 20_000  # events in one transaction
+BATCH = 20_000  # requests in one transaction
+ACTORS = ("ada", "grace", "disk")
 SIZE = 600  # bytes of a body
 START = 1_735_689_600_000_000  # 2025-01-01, in µs
 YEAR = 365 * 24 * 3600 * 1_000_000
-VERSION = 1  # of this generator: a cached log of another one is made anew
+VERSION = 2  # of this generator: a cached log of another one is made anew
 
-Happening = tuple[EntryId, Event]
+Happening = list[tuple[EntryId, Event]]  # the events of one request
 Spot = tuple[EntryId, str]  # a directory, and a name in it
 
 
 class Team:
-    """What happens, one event after the other, each allowed by the rules."""
+    """What happens, one request after the other, each allowed by the rules."""
 
     def __init__(self, digests: list[Digest], events: int) -> None:
         self._rng = random.Random(VERSION)
@@ -73,11 +73,11 @@ class Team:
         self._now: dict[EntryId, Digest] = {}
 
     def life(self) -> Iterator[Happening]:
-        """All `events` of it."""
+        """`events` events of it, or one more."""
         for happening in self._happenings():
-            self._count += 1
             yield happening
-            if self._count == self._events:
+            self._count += len(happening)
+            if self._count >= self._events:
                 return
 
     def _happenings(self) -> Iterator[Happening]:
@@ -109,15 +109,15 @@ class Team:
 
     def _make_directory(self, parent: EntryId, name: str) -> Generator[Happening, None, EntryId]:
         entry = self._new_id()
-        yield entry, EntryCreated(parent=parent, name=name, kind=Kind.DIRECTORY)
+        yield [(entry, EntryCreated(parent=parent, name=name, kind=Kind.DIRECTORY))]
         return entry
 
     def _make_file(self, parent: EntryId, name: str) -> Iterator[Happening]:
         entry = self._new_id()
         self._places[entry] = (parent, name)
         self._files.append(entry)
-        yield entry, EntryCreated(parent=parent, name=name, kind=Kind.FILE)
-        yield self._save(entry)
+        created = EntryCreated(parent=parent, name=name, kind=Kind.FILE)
+        yield [(entry, created), (entry, self._save(entry, 1))]
 
     def _change(self) -> Iterator[Happening]:
         # few files are worked on often, most seldom
@@ -125,24 +125,25 @@ class Team:
         parent, name = self._places[entry]
         what = self._rng.random()
         if what < 0.90:
-            yield self._save(entry)
+            yield [(entry, self._save(entry))]
         elif what < 0.95:
-            yield entry, CheckpointCreated()
+            yield [(entry, CheckpointCreated())]
         elif what < 0.97:
             self._places[entry] = (parent, f"{name.split('~')[0]}~{self._count}")
-            yield entry, EntryMoved(parent=parent, name=self._places[entry][1])
+            yield [(entry, EntryMoved(parent=parent, name=self._places[entry][1]))]
         elif what < 0.98:
-            yield entry, EntryDeleted()
-            yield entry, EntryUndeleted(parent=parent, name=name)
+            yield [(entry, EntryDeleted())]
+            yield [(entry, EntryUndeleted(parent=parent, name=name))]
         elif self._now[entry] != self._first[entry][1]:
             source, self._now[entry] = self._first[entry]
-            yield entry, FileRestored(digest=self._now[entry], size=SIZE, source=source)
+            yield [(entry, FileRestored(digest=self._now[entry], size=SIZE, source=source))]
 
-    def _save(self, entry: EntryId) -> Happening:
+    def _save(self, entry: EntryId, before: int = 0) -> FileSaved:
+        """A save, with so many events `before` it in its request."""
         digest = next(one for one in self._rng.sample(self._digests, 2) if one != self._now.get(entry))
         self._now[entry] = digest
-        self._first.setdefault(entry, (Offset(self._count + 1), digest))
-        return entry, FileSaved(digest=digest, size=SIZE)
+        self._first.setdefault(entry, (Offset(self._count + before + 1), digest))
+        return FileSaved(digest=digest, size=SIZE)
 
     def _new_id(self) -> EntryId:
         self._ids += 1
@@ -171,18 +172,22 @@ async def make(path: Path, events: int, progress: Callable[[int], None]) -> None
             return make_bodies(tx)
 
         life = Team(await engine.write(prepare), events).life()
-        authors = [Author(actor, CommandId(bytes(16))) for actor in ("ada", "grace", "disk")]
-        step = YEAR // events
-        times = iter(range(START, START + YEAR, step))
+        times = iter(range(START, START + 2 * YEAR, YEAR // events))
 
-        def append(tx: Tx, batch: list[Happening], author: Author) -> None:
-            projections.apply(tx, log.append(tx, batch, author, clock=lambda: next(times)))
+        def append(tx: Tx, batch: list[Happening]) -> int:
+            recorded = [
+                one
+                for number, happening in enumerate(batch)
+                for one in log.append(
+                    tx, happening, Author.new(ACTORS[number % len(ACTORS)]), clock=lambda: next(times)
+                )
+            ]
+            projections.apply(tx, recorded)
+            return len(recorded)
 
         done = 0
         while batch := list(islice(life, BATCH)):
-            author = authors[done // BATCH % len(authors)]
-            await engine.write(lambda tx, batch=batch, author=author: append(tx, batch, author))
-            done += len(batch)
+            done += await engine.write(lambda tx, batch=batch: append(tx, batch))
             progress(done)
     finally:
         await engine.close()
@@ -197,6 +202,8 @@ def cached(cache: Path, events: int, say: Callable[[str], None]) -> Path:
         for left in cache.glob(f"{making.name}*"):
             left.unlink()
         say(f"Making a log of {events:,} events in {path} ...")
-        asyncio.run(make(making, events, lambda done: say(f"  {done:,}") if done % 200_000 == 0 else None))
+        asyncio.run(
+            make(making, events, lambda done: say(f"  {done:,}") if done // BATCH % 10 == 0 else None)
+        )
         os.replace(making, path)
     return path

@@ -45,6 +45,10 @@ def _layout(
 
 
 _LAYOUTS = {kind: _layout(kind) for kind in EVENT_TYPES.values()}
+_READERS = {
+    kind: [(field, from_json) for field, _, from_json, _ in layout if from_json]
+    for kind, layout in _LAYOUTS.items()
+}
 
 
 def encode(event: Event) -> tuple[str, int, bytes]:
@@ -72,8 +76,8 @@ def decode(name: str, schema: int, data: bytes) -> Event:
     payload: Payload = orjson.loads(data)
     while step := UPCASTERS.get((name, schema)):
         payload, schema = step(payload), schema + 1
-    for field, _, from_json, _ in _LAYOUTS[kind]:
-        if from_json and field in payload:
+    for field, from_json in _READERS[kind]:
+        if field in payload:
             payload[field] = from_json(payload[field])
     return kind(**payload)
 

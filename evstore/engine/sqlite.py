@@ -188,29 +188,36 @@ class SqliteEngine:
         try:
             self._connection.execute("begin immediate")
             for waiting in batch:
-                self._run_one(waiting)
+                self._run_one(waiting, alone=len(batch) == 1)
             if (gone := self._gone()) is not None:
                 self._failed = f"{gone} was moved or deleted while evstore was using it. Nothing more is written until it is restarted."
                 logger.critical("%s", self._failed)
                 raise ReadOnly(self._failed)
-            self._connection.execute("commit")
+            if self._connection.in_transaction:
+                self._connection.execute("commit")
         except Exception as error:
             if self._connection.in_transaction:
                 self._connection.execute("rollback")
             self._fail(batch, error)
 
-    def _run_one(self, waiting: _Waiting) -> None:
-        """One command in its savepoint; what it raises is its own affair, unless the disk failed."""
-        self._connection.execute("savepoint command")
+    def _run_one(self, waiting: _Waiting, *, alone: bool) -> None:
+        """One command; what it raises is its own affair, unless the disk failed.
+
+        Among others it has a savepoint, for which SQLite copies each page before it changes: hundreds
+        of MB for a rebuild. Alone in its transaction it needs none.
+        """
+        if not alone:
+            self._connection.execute("savepoint command")
         try:
             waiting.result = waiting.command(self._tx)
         except Exception as error:
             if isinstance(error, sqlite3.OperationalError) or not self._connection.in_transaction:
                 raise
-            self._connection.execute("rollback to command")
+            self._connection.execute("rollback" if alone else "rollback to command")
             # no future takes a StopIteration, and what waits behind it would never be answered
             waiting.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
-        self._connection.execute("release command")
+        if not alone:
+            self._connection.execute("release command")
 
     def _gone(self) -> Path | None:
         """The file of ours that is no longer where it was. SQLite would go on writing to it, and nobody find it."""

@@ -47,7 +47,10 @@ def apply(tx: Tx, batch: Sequence[Recorded]) -> None:
                 tx.execute("delete from deletions where entry = ?", (recorded.entry,))
             case _:
                 pass
-    tx.many("insert into history values (?,?)", [(recorded.entry, recorded.offset) for recorded in batch])
+    # sorted: what goes into one page of the table goes there at a time
+    tx.many(
+        "insert into history values (?,?)", sorted((recorded.entry, recorded.offset) for recorded in batch)
+    )
     if deleted:
         tx.many("insert into deletions values (?,?,?,?)", deleted.values())
 

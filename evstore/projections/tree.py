@@ -124,21 +124,22 @@ class _Changes:
         self.touches[(before.parent, offset)] = recorded.at
 
     def write(self) -> None:
+        # sorted by their keys: what goes into one page of the table goes there at a time
         tx = self.tx
         if self.entries:
-            tx.many("insert into entries values (?,?,?)", self.entries)
+            tx.many("insert into entries values (?,?,?)", sorted(self.entries))
         if self.closed:
             tx.many("update places set until = ? where entry = ? and until = ?", self.closed)
         if self.passed:
-            tx.many("insert into places values (?,?,?,?,?)", self.passed)
+            tx.many("insert into places values (?,?,?,?,?)", sorted(self.passed))
         if self.opened:
             rows = [(entry, since, FOREVER, *where) for entry, (since, where) in self.opened.items()]
-            tx.many("insert into places values (?,?,?,?,?)", rows)
+            tx.many("insert into places values (?,?,?,?,?)", sorted(rows))
         if self.contents:
-            tx.many("insert into contents values (?,?,?,?,?)", self.contents)
+            tx.many("insert into contents values (?,?,?,?,?)", sorted(self.contents))
         if self.touches:
             rows = [(entry, since, at) for (entry, since), at in self.touches.items()]
-            tx.many("insert into touches values (?,?,?)", rows)
+            tx.many("insert into touches values (?,?,?)", sorted(rows))
 
 
 def apply(tx: Tx, batch: Sequence[Recorded]) -> None:
