@@ -34,11 +34,6 @@ def quiet(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
-def me() -> Author:
-    """One author; each call begins another command."""
-    return Author.new("me")
-
-
 async def make_history(store: Store) -> None:
     """Every kind of event that there is now, and every projection with rows in it."""
     contents, history, checkpoints = Contents(store), History(store), Checkpoints(store)
