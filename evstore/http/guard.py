@@ -129,7 +129,8 @@ class Guard:
         request[CALLER] = caller
         if route.activity and "no_track_activity" not in request.rel_url.raw_query_string:
             self._activity.last = time.time()
-        if is_page and "token" in request.query:
+        is_download = route.referer and "text/html" not in request.headers.get("Accept", "")
+        if is_page and not is_download and "token" in request.query:
             return redirect(without_token(request))
         return None
 

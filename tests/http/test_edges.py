@@ -60,3 +60,13 @@ async def test_a_file_that_turns_out_to_be_damaged_is_cut_short(server: Server) 
         database.execute("update chunks set codec = 1, data = x'00' where id = (select max(id) from chunks)")
     with pytest.raises(aiohttp.ClientPayloadError):
         await server.fetch("GET", "files/b.bin")
+
+
+async def test_a_script_gets_a_file_with_the_token_in_its_address(server: Server) -> None:
+    """Such as pandas.read_csv: it keeps no cookies, so that a redirect would lead it to the login page."""
+    await put(server, "f.csv", text("a,b"))
+    address = f"files/f.csv?token={server.services.config.token}"
+    got = await server.fetch("GET", address, stranger=True)
+    assert (got.status, got.body) == (200, b"a,b")
+    page = await server.fetch("GET", address, stranger=True, headers={"Accept": "text/html,*/*"})
+    assert (page.status, page.headers["Location"]) == (302, "/files/f.csv")
