@@ -18,13 +18,31 @@ RUN = Path(__file__).with_name("run.py")
 LIMIT = 400  # seconds; it takes 40
 
 
-@pytest.mark.timeout(LIMIT + 20)
-def test_jupyter_servers_own_tests_pass() -> None:
+FLAKES = 2  # tests that may fail once
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
-        [sys.executable, RUN, "-q"], env=ours, capture_output=True, text=True, timeout=LIMIT, check=False
+        [sys.executable, RUN, "-q", *arguments],
+        env=ours,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
     )
     print(done.stdout, done.stderr)
+    return done
+
+
+@pytest.mark.timeout(2 * LIMIT + 20)
+def test_jupyter_servers_own_tests_pass() -> None:
+    """Some of theirs compare a kernel's state in two answers, between which it comes up on a busy machine:
+    so one or two that fail get a second chance, alone."""
+    done = run()
+    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    if 0 < len(failed) <= FLAKES:
+        done = run(*failed)
     assert done.returncode == 0
 
 
