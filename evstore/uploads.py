@@ -6,6 +6,7 @@ The pieces wait in a temporary file; the log gets one event at the end, or none.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import tempfile
 import time
@@ -34,7 +35,9 @@ class Upload:
 
 def _temporary_file() -> IO[bytes]:
     try:
-        return tempfile.TemporaryFile(prefix="evstore-upload-", buffering=0)
+        # Buffered, although it is flushed with each piece: closing it waits for the thread that is writing.
+        # Otherwise the next file could get its descriptor, and the rest of the piece.
+        return tempfile.TemporaryFile(prefix="evstore-upload-")
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise _no_room() from None
@@ -46,11 +49,15 @@ def _no_room() -> Full:
 
 
 def _write(file: IO[bytes], data: bytes, *, last: bool) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
+    file.write(data)
+    file.flush()
     if last:
         file.seek(0)
+
+
+def _close(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # what found no room is tried again, in vain
+        file.close()
 
 
 class Uploads:
@@ -91,7 +98,7 @@ class Uploads:
             async with upload.turn:
                 await asyncio.to_thread(_write, upload.file, data, last=number == LAST)
         except BaseException as error:
-            upload.file.close()
+            _close(upload.file)
             if self._uploads.get(key) is upload:
                 del self._uploads[key]
             if isinstance(error, ValueError):  # the file was closed meanwhile
@@ -103,7 +110,7 @@ class Uploads:
 
     def _discard(self, key: tuple[str, ContentPath]) -> None:
         if upload := self._uploads.pop(key, None):
-            upload.file.close()
+            _close(upload.file)
 
     def _give_up_old_ones(self) -> None:
         limit = time.monotonic() - PATIENCE

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import tempfile
 from collections.abc import Iterator
-from io import FileIO
+from io import BufferedRandom
 
 import pytest
 
@@ -84,9 +84,9 @@ async def test_an_upload_that_begins_anew_breaks_the_old_one_off(arriving: Uploa
 async def test_half_a_file_never_looks_like_a_whole_one(
     arriving: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = open("/dev/full", "r+b", buffering=0)  # noqa: ASYNC230, SIM115 - the upload closes it
+    disk = open("/dev/full", "r+b")  # noqa: ASYNC230, SIM115 - the upload closes it
 
-    def full(**_: object) -> FileIO:
+    def full(**_: object) -> BufferedRandom:
         return disk
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
