@@ -1,0 +1,33 @@
+"""All benchmarks in one run, and one table with what was aimed at, what was measured, and by how much it falls short.
+
+    python -m bench [--short] [--only PART or WORK] [--json FILE] [--markdown]
+
+The parts can be run alone: python -m bench.contents, .kernels, .storage, .scale, .stall. bench/README.md
+says how to read the table.
+"""
+
+from __future__ import annotations
+
+from bench import contents, kernels, scale, stall, storage
+from bench.options import Settings, main
+from bench.table import Row
+
+PARTS = {
+    "contents": contents.measure,
+    "kernels": kernels.measure,
+    "storage": storage.measure,
+    "scale": scale.measure,
+    "stall": stall.measure,
+}
+
+
+def measure(settings: Settings) -> list[Row]:
+    rows: list[Row] = []
+    for name, part in PARTS.items():
+        settings.say(f"-- {name}")
+        rows += part(settings)
+    return rows
+
+
+if __name__ == "__main__":
+    main(measure, __doc__)
