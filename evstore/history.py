@@ -212,6 +212,8 @@ class History:
                 raise _DryRun(restored)
             return restored._replace(offset=log.head(work.tx).offset)
 
+        if dry_run and (foretold := await self._store.read(lambda tx: _foretell(tx, path, at))):
+            return foretold
         try:
             return await self._store.write(command, author)
         except _DryRun as told:
@@ -283,21 +285,40 @@ def _bytes_at(tx: Tx, entry: EntryId, path: ContentPath, offset: Offset) -> byte
     return bodies.read(tx, found[0])
 
 
+def _foretell(tx: Tx, path: ContentPath, at: Moment) -> Restored | None:
+    """What a restore would do, told without being a command, for which all writers would wait.
+
+    None when something must come back to `path` first: only a command can tell what follows.
+    """
+    source = log.resolve(tx, at)
+    present, then = _meant(tx, path, source)
+    if present is None:
+        return None
+    _, changes = _way(tx, present, then, source)
+    return Restored(log.head(tx).offset, changes)
+
+
 def _restore(work: Work, path: ContentPath, source: Offset) -> list[Change]:
-    """Which entry is meant: the one at `path` now if it existed then, else the one that was at `path` then."""
-    tx = work.tx
+    present, then = _meant(work.tx, path, source)
+    back: list[Change] = []
+    if present is None:
+        back, present = _bring_back(work, then, path)
+    decision, changes = _way(work.tx, present, then, source)
+    work.append(decision)
+    return back + changes
+
+
+def _meant(tx: Tx, path: ContentPath, source: Offset) -> tuple[Entry | None, Entry]:
+    """What is at `path` now, and as it was then; or, if it did not exist then, what was at `path` then."""
     present = tree.entry_at(tx, path)
     then = tree.by_id(tx, present.id, source) if present is not None else None
     if then is None:
         then = tree.entry_at(tx, path, source)
     if then is None:
         raise NotFound(f"There was no {path} at offset {source}.")
-    changes: list[Change] = []
-    if present is None:
-        changes, present = _bring_back(work, then, path)
-    if present.kind is not then.kind:
+    if present is not None and present.kind is not then.kind:
         raise Invalid(f"{path} is a {present.kind} now and was a {then.kind} then; move it away first.")
-    return changes + _make_equal(work, present, then, source)
+    return present, then
 
 
 def _bring_back(work: Work, then: Entry, path: ContentPath) -> tuple[list[Change], Entry]:
@@ -313,14 +334,12 @@ def _bring_back(work: Work, then: Entry, path: ContentPath) -> tuple[list[Change
     return [Change("create" if elsewhere else "undelete", path)], back
 
 
-def _make_equal(work: Work, present: Entry, then: Entry, source: Offset) -> list[Change]:
-    """Give `present` the contents of `then`, or a directory its members."""
-    tx = work.tx
+def _way(tx: Tx, present: Entry, then: Entry, source: Offset) -> tuple[rules.Decision, list[Change]]:
+    """What gives `present` the contents of `then`, or a directory its members."""
     if not present.is_directory:
         contents = (then.digest, then.size or 0) if then.digest is not None else None
         decision = rules.restore(present, contents, source)
-        work.append(decision)
-        return [Change("restore", present.path)] if decision else []
+        return decision, [Change("restore", present.path)] if decision else []
 
     def in_tree(entry: EntryId) -> bool:
         return tree.path_of(tx, entry) is not None
@@ -335,5 +354,4 @@ def _make_equal(work: Work, present: Entry, then: Entry, source: Offset) -> list
     outside = restoring.Outside(in_tree, below, last_digest, lambda: EntryId(new_id()))
     now, past = list(tree.subtree(tx, present)), list(tree.subtree(tx, then, source))
     plan = restoring.plan(present, past, now, outside, source)
-    work.append(plan.events)
-    return plan.changes
+    return plan.events, plan.changes
