@@ -1,11 +1,17 @@
-"""What was measured beside what was aimed at, as a table for people, for the README, and as JSON."""
+"""What was measured beside what was aimed at, as a table for people, for the README, and as JSON.
+
+python -m bench.table bench.json       the table for the README, from what --json wrote
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
+import orjson
 from rich.console import Console
 from rich.table import Table
 
@@ -109,3 +115,13 @@ def show(rows: Sequence[Row], console: Console) -> None:
         style = {"yes": "green", "": ""}.get(row.verdict, "red")
         table.add_row(*cells[:-1], f"[{style}]{cells[-1]}[/]" if style else cells[-1])
     console.print(table)
+
+
+def from_json(data: bytes) -> list[Row]:
+    """The rows that `as_json` told."""
+    names = {field.name for field in fields(Row)}
+    return [Row(**{name: row[name] for name in names & row.keys()}) for row in orjson.loads(data)]
+
+
+if __name__ == "__main__":
+    print(markdown(from_json(Path(sys.argv[1]).read_bytes())))
