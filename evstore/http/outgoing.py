@@ -14,7 +14,7 @@ from evstore.entry import Entry
 from evstore.errors import Invalid
 from evstore.http import models
 from evstore.http.cache import LISTING, Reply
-from evstore.http.incoming import off_loop
+from evstore.http.incoming import TRUSTED, off_loop
 from evstore.http.paths import readable
 from evstore.http.reply import flag, moment
 from evstore.http.services import Services, services
@@ -113,7 +113,10 @@ async def _with_body(
             as_of=as_of,
         )
         del model["content"]
-        return Reply(b'%b,"content":%b}' % (orjson.dumps(model)[:-1], content), headers_of(entry))
+        return Reply(
+            b'%b,"content":%b}' % (orjson.dumps(model)[:-1], content),
+            headers_of(entry, trusted=found.trusted),
+        )
 
     return await off_loop(size, render)
 
@@ -122,11 +125,12 @@ def _plain(entry: Entry, model: models.Model) -> Reply:
     return Reply(orjson.dumps(model), headers_of(entry))
 
 
-def headers_of(entry: Entry) -> dict[str, str]:
+def headers_of(entry: Entry, *, trusted: bool = False) -> dict[str, str]:
     """When it was changed last, and the tag that a conditional save gives back."""
     headers = {"Last-Modified": formatdate(entry.modified / 1_000_000, usegmt=True)}
     if not entry.is_directory:
-        headers["ETag"] = f'"{entry.digest.hex() if entry.digest else ""}"'
+        mark = TRUSTED if trusted else ""  # what is read of a trusted notebook says so in its cells
+        headers["ETag"] = f'"{entry.digest.hex() if entry.digest else ""}{mark}"'
     return headers
 
 

@@ -14,6 +14,7 @@ from evstore.events import Author
 from evstore.http.auth import caller
 from evstore.log.log import Moment
 
+MAX_JSON = 4 * 1024 * 1024  # bytes of a request that carries no file
 _OFFSET = re.compile(r"-?\d{1,30}", re.ASCII)  # any longer, and Python may refuse to read it
 
 
@@ -32,9 +33,10 @@ def no_content(headers: dict[str, str] | None = None) -> web.Response:
 async def json_object(request: web.Request, *, required: bool = False) -> dict[str, Any]:
     """The request's body as a JSON object; `{}` when it is empty and not `required`.
 
-    Raises Invalid (400) when it is not JSON, or JSON but not an object.
+    Raises Invalid (400) when it is not JSON, or JSON but not an object; TooLarge (413) past MAX_JSON,
+    for it is parsed on the event loop.
     """
-    raw = await request.read()
+    raw = await read_at_most(request, MAX_JSON)
     if not raw.strip():
         if required:
             raise Invalid("The request needs a JSON object as its body.")

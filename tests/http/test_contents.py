@@ -300,8 +300,15 @@ async def test_trust(server: Server) -> None:
         return got.json()["content"]["cells"][0]["metadata"]["trusted"]
 
     assert await trusted() is False
+    before = (await server.fetch("GET", "api/contents/n.ipynb")).headers["ETag"]
     assert (await server.fetch("POST", "api/contents/n.ipynb/trust")).status == 201
     assert await trusted() is True
+    again = await server.fetch("GET", "api/contents/n.ipynb", headers={"If-None-Match": before})
+    assert again.status == 200
+    kept = {"If-Match": again.headers["ETag"]}
+    assert (
+        await put(server, "n.ipynb", {"type": "notebook", "content": NOTEBOOK}, headers=kept)
+    ).status == 200
 
 
 async def test_checkpoints(server: Server) -> None:
@@ -363,3 +370,10 @@ async def test_numbers_that_javascript_and_python_send_are_kept(server: Server) 
     assert (
         b'"big": 1180591620717411303424,\n  "x": NaN\n' in (await server.fetch("GET", "files/n.ipynb")).body
     )
+
+
+async def test_a_small_request_that_is_large_is_refused(server: Server) -> None:
+    answer = await server.fetch(
+        "POST", "api/contents/", data=b'{"type": "file", "x": "' + b"x" * 5_000_000 + b'"}'
+    )
+    assert answer.status == 413
