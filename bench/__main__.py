@@ -8,6 +8,8 @@ says how to read the table.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench import contents, kernels, scale, stall, storage
 from bench.options import Settings, main
 from bench.table import Row
@@ -22,10 +24,12 @@ PARTS = {
 
 
 def measure(settings: Settings) -> list[Row]:
+    if part := PARTS.get(settings.only):
+        return part(replace(settings, only=""))
     rows: list[Row] = []
     for name, part in PARTS.items():
         settings.say(f"-- {name}")
-        rows += part(settings)
+        rows += [row for row in part(settings) if settings.wants(row.work)]
     return rows
 
 
