@@ -9,9 +9,9 @@ pages look on, and there is always somebody to keep what is printed while nobody
 - Whoever connects first after nobody was connected takes over what the last one has not had,
   whatever its session id, and so does the first client of a new kernel.
 
-ZMQ publishers drop what a subscriber does not take (measured: a reader that stops for 2 s
-loses most of what a kernel prints), so a slow client can't be allowed to slow the reading;
-it slows only its own outbox, which goes to disk.
+ZMQ publishers drop what a subscriber does not take (measured: of 20,000 lines one that does not
+read gets 1,998), so a slow client can't be allowed to slow the reading: what it has not taken
+waits in its own outbox, and on disk.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ That descriptor tells only of changes (http://api.zeromq.org/4-3:zmq-getsockopt,
 every send the socket must be looked at again, or a message that came meanwhile would be stuck.
 
 A wake-up costs more than a message. When messages rush in, one by one, the socket is left alone
-for `PAUSE` at a time, as network drivers do with their interrupts: a dozen messages then share a
+for `PAUSE` at a time, as network drivers do with their interrupts: dozens of messages then share a
 wake-up, a write to each websocket, and a wake-up of each browser.
 """
 
@@ -24,8 +24,8 @@ BURST = 256  # messages per wake-up, so that a flood leaves the loop time for ev
 BURST_SIZE = 4 * 1024 * 1024  # bytes per wake-up
 RUSH = 50  # wake-ups in a row, each within RUSH_GAP of the last, that make a rush
 RUSH_GAP = 0.0005  # seconds
-PAUSE = 0.002  # seconds
-CALM = 4  # messages: fewer than that in a pause, and the rush is over
+PAUSE = 0.005  # seconds
+CALM = 8  # messages: fewer than that in a pause, and the rush is over
 RECONNECT = 20  # milliseconds between attempts while a kernel that starts does not listen yet
 
 Context = zmq.asyncio.Context  # as jupyter_client wants it
