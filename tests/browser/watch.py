@@ -12,6 +12,8 @@ KNOWN = (
     # Requests that are on their way when a page is left or a view closed: the browser gives them up.
     # What a server breaks off has other names (ERR_EMPTY_RESPONSE, ERR_CONNECTION_RESET, ...).
     re.compile(r"request failed: .* net::ERR_ABORTED$"),
+    # What a page asked a kernel, and gave up itself because the notebook was closed: the debugger's first question.
+    re.compile(r"console: Could not restore the debugger state: Canceled future for debug_request message"),
     # What comes too late for a view that has been closed: an animation frame of a notebook,
     re.compile(r"page error: TypeError: Cannot read properties of null \(reading 'observe'\)"),
     # and a call to a rate limiter (lumino's Debouncer).
