@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import orjson
 from rich.console import Console
@@ -37,6 +38,10 @@ class Settings:
     def say(self, text: str) -> None:
         """Progress, and figures that do not fit into the table."""
         print(text, file=sys.stderr, flush=True)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    sys.exit("stopped")  # by way of every `finally`, so that the servers stop, too
 
 
 Part = Callable[[Settings], list[Row]]
@@ -69,7 +74,7 @@ def main(part: Part, description: str | None) -> None:
         git=given.git,
         only=given.only,
     )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the servers with it
+    signal.signal(signal.SIGTERM, _stop)
     rows = part(settings)
     if given.json:
         given.json.write_bytes(orjson.dumps([row.as_json() for row in rows], option=orjson.OPT_INDENT_2))
