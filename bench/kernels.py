@@ -3,8 +3,8 @@
     python -m bench.kernels [--rounds 5]
 
 A flood: a kernel prints 20,000 lines, each flushed; how many arrive, and how fast. A round trip:
-`pass` is executed; until its reply and its idle are there. The stall: a kernel prints the time
-every 5 ms while a 5 MB notebook is saved over and over; how late the latest line is.
+`pass` is executed; until its reply and its idle are there. (How late a line is while notebooks are
+saved is in bench/stall.py.)
 
 Rounds go by turns from one to the next, so that whatever else the machine does meets all of them;
 the median counts. The client of both servers is the same, blocking and of little cost.
@@ -12,7 +12,6 @@ the median counts. The client of both servers is the same, blocking and of littl
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import tempfile
 import time
@@ -21,13 +20,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import orjson
 import zmq
 from jupyter_client.manager import KernelManager
 
 from bench import servers
-from bench.client import Target, run
-from bench.contents import saving
 from bench.options import Settings, main
 from bench.servers import Running
 from bench.table import Row
@@ -38,13 +34,6 @@ LINES = 20_000
 SHORT = 4_000  # lines of the floods whose rate is measured: more of them, for they vary
 SHORTS = 4  # such floods for each round
 FLOOD = "for i in range({lines}): print(i, flush=True)"
-TICKS = """
-import time
-end = time.time() + {seconds}
-while time.time() < end:
-    print(time.time(), flush=True)
-    time.sleep(0.005)
-"""
 ROUND_TRIPS = 20  # for each round
 BARE = "bare ZMQ client"
 FLOOD_AIM = 0.95  # of the bare client's rate
@@ -159,27 +148,6 @@ def round_trip(client: Client) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def stall(client: Client, target: Target | None, seconds: float) -> float:
-    """How late the latest line is, in ms, while notebooks are saved to `target`."""
-    saver = None
-    if target is not None:
-        saver = multiprocessing.get_context("fork").Process(target=save, args=(target, seconds + 1))
-        saver.start()
-        time.sleep(0.5)
-    late = 0.0
-    for text in client.execute(TICKS.format(seconds=seconds)):
-        now = time.time()
-        for line in orjson.loads(text)["text"].split():
-            late = max(late, now - float(line))
-    if saver is not None:
-        saver.join()
-    return late * 1000
-
-
-def save(target: Target, seconds: float) -> None:
-    run(target, [saving("5 MB")(target, 0)], seconds)
-
-
 def by_turns(clients: dict[str, Client], work: Callable[[str, Client], T], rounds: int) -> dict[str, list[T]]:
     """What `work` gives for each client, in each round."""
     found: dict[str, list[T]] = {name: [] for name in clients}
@@ -249,30 +217,9 @@ def round_trip_rows(clients: dict[str, Client], settings: Settings) -> list[Row]
     ]
 
 
-def stall_rows(clients: dict[str, Client], targets: dict[str, Target], settings: Settings) -> list[Row]:
-    found = by_turns(
-        clients, lambda name, client: stall(client, targets.get(name), settings.seconds), settings.rounds
-    )
-    late = {name: max(values) for name, values in found.items()}
-    medians("latest line, ms", found, settings)
-    return [
-        Row(
-            work="a line printed every 5 ms while a 5 MB notebook is saved in a loop: the latest",
-            unit="ms",
-            ours=late["evstore"],
-            theirs=late["jupyter_server"],
-            limit=late["bare"],
-            limit_is=f"{BARE}, nothing saved",
-            less=True,
-            note="the worst round",
-        )
-    ]
-
-
 def measure(settings: Settings) -> list[Row]:
     with ExitStack() as stack:
         running = [stack.enter_context(start()) for start in (servers.evstore, servers.jupyter_server)]
-        targets = {one.target.name: one.target for one in running}
         clients: dict[str, Client] = {"bare": stack.enter_context(bare_client())}
         clients |= {one.target.name: stack.enter_context(websocket(one)) for one in running}
         rows: list[Row] = []
@@ -280,8 +227,6 @@ def measure(settings: Settings) -> list[Row]:
             rows += flood_rows(clients, settings)
         if settings.wants("round trip"):
             rows += round_trip_rows(clients, settings)
-        if settings.wants("stall"):
-            rows += stall_rows(clients, targets, settings)
         return rows
 
 

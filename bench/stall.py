@@ -27,7 +27,7 @@ import orjson
 from bench import servers
 from bench.client import Target, quantile, request, run
 from bench.contents import saving
-from bench.kernels import TICKS, Client, websocket
+from bench.kernels import Client, websocket
 from bench.options import Settings, main
 from bench.servers import Running
 from bench.table import Row
@@ -35,6 +35,14 @@ from bench.table import Row
 SAVERS = (0, 1, 4)  # clients that save, each a notebook of its own
 PAUSE = 0.01  # seconds between two small requests
 LEAST = 3.0  # seconds that each is watched at least, for the worst is what counts
+
+TICKS = """
+import time
+end = time.time() + {seconds}
+while time.time() < end:
+    print(time.time(), flush=True)
+    time.sleep(0.005)
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,10 @@ class Link(Protocol):
         """Wait until there is room. Raises ConnectionError when the client is gone."""
         ...
 
+    def undelivered(self) -> list[bytes]:
+        """The frames that were written and may not have arrived, when the link is lost."""
+        ...
+
     def close(self, code: int, reason: str) -> None:
         """Begin to close the websocket."""
         ...
@@ -144,6 +148,7 @@ class Client:
         if self._draining is not None:
             self._draining.cancel()
         self._draining = self.link = None
+        self.outbox.put_back(link.undelivered())
         self.left_at = asyncio.get_running_loop().time()
         return link
 

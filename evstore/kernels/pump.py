@@ -198,6 +198,8 @@ class Pump:
             self._warm_up.heard()
         if msg_type == "iopub_welcome" or self._parent.get("session") == self._kernel_id:
             return  # it is for the pump: a greeting (JEP 65), or about a question of the warm-up
+        if state == "starting" and self._is_ready:
+            return  # overtaken by the answer, on another socket, which showed that the kernel is up
         self.activity.note(msg_type, parent_type, datetime.now(UTC))
         if state is not None:
             self.activity.note_status(str(state), parent_type)

@@ -42,6 +42,9 @@ class RecordingLink:
 
     async def drain(self) -> None: ...
 
+    def undelivered(self) -> list[bytes]:
+        return []
+
     def close(self, code: int, reason: str) -> None:
         self.closed.set_result(code)
 

@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 
-import psutil
 import pytest
 
 from evstore.kernels import outbox, pump
@@ -137,16 +136,50 @@ async def test_memory_stays_bounded_while_nobody_reads(server: Server, kernel: s
         await client.run("def flood():\n for i in range(2000): print(f'{i:<50000}', flush=True)")
         await client.run("threading.Timer(0.5, flood).start()")
     await nobody_is_connected(server, kernel)
-    process = psutil.Process()
-    before = process.memory_info().rss
+    waiting = server.services.kernels.get(kernel)._pump._clients["same"].outbox
     highest = 0
-    for _ in range(40):
-        await asyncio.sleep(0.1)
-        highest = max(highest, process.memory_info().rss)
-    assert highest - before < 60 * outbox.MIB  # of 100
+
+    async def all_printed() -> bool:
+        nonlocal highest
+        highest = max(highest, waiting.in_memory)
+        return waiting._written > 80 * outbox.MIB
+
+    await eventually(all_printed)
+    assert highest < outbox.MEMORY + 2 * outbox.PAGE
     async with connected(server, kernel, "same") as back:
         await back.until(lambda one: "1999" in one.text)
         assert numbers(back) == list(range(2000))
+
+
+async def test_a_connection_that_breaks_without_a_word_loses_nothing(server: Server, kernel: str) -> None:
+    """A laptop goes to sleep, and comes back with a new connection before the old one is missed."""
+    async with connected(server, kernel, "same") as client:
+        await client.execute(
+            "import time\n"
+            "for i in range(10): print(i, flush=True)\n"
+            "time.sleep(2)\n"
+            "for i in range(10, 20): print(i, flush=True)"
+        )
+        await client.until(lambda one: "9\n" in one.text)
+        with pytest.raises(TimeoutError):  # awake: the client confirms what it has received
+            await asyncio.wait_for(client.socket.receive(), 1)
+        await asyncio.sleep(2)  # asleep: what is sent now is in nobody's hands
+        async with connected(server, kernel, "same") as back:
+            await back.until(lambda one: "19\n" in one.text)
+        assert numbers(client) == list(range(10))
+        assert numbers(back) == list(range(10, 20))
+
+
+async def test_what_nobody_confirmed_is_sent_again(server: Server, kernel: str) -> None:
+    async with connected(server, kernel, "same", autoping=False) as silent:
+        await silent.socket.receive()  # the first pings go unanswered
+        async with connected(server, kernel, "witness") as witness:
+            await witness.run("print('important')")
+        transport = silent.socket.get_extra_info("socket")
+        transport.shutdown(socket.SHUT_RDWR)  # no close frame
+    await nobody_is_connected(server, kernel)
+    async with connected(server, kernel, "same") as back:
+        assert (await everything(back)).count("important") == 1
 
 
 @pytest.fixture
