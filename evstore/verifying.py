@@ -24,6 +24,7 @@ from evstore.events import Digest, EntryId
 from evstore.log import bodies, log, schema
 from evstore.projections import tree
 
+MISSING = "missing"  # in place of the SQL of what is not there; that of an index may be null
 PAGE = 200  # chunks or versions read at a time
 CACHE = 64 * 1024 * 1024  # bytes of plain chunks that are kept: the next version of a file has most of them
 CHUNKS = "select id, digest, size, codec, data from chunks where id > ? order by id limit ?"
@@ -106,10 +107,10 @@ def check_file(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Problem
             yield Problem("database file", line)
     with closing(sqlite3.connect(":memory:")) as fresh:
         schema.migrate(SqliteTx(fresh))
-        made = fresh.execute("select name, sql from sqlite_master where sql is not null").fetchall()
+        made = fresh.execute("select name, sql from sqlite_master").fetchall()
     stored = dict(tx.rows("select name, sql from stored.sqlite_master"))
     for name, sql in made:
-        if stored.get(name) != sql:
+        if stored.get(name, MISSING) != sql:
             yield Problem("schema", f"{name} is missing or was changed")
 
 
@@ -136,10 +137,8 @@ def differences(tx: Tx, right: str, doubtful: str) -> Iterator[Problem]:
     """How the tables of one attached database differ from those of another, all that `right` has."""
     mend = "; `evstore rebuild` mends it"
     stored = dict(tx.rows(f"select name, sql from {doubtful}.sqlite_master"))
-    for name, kind, sql in tx.rows(
-        f"select name, type, sql from {right}.sqlite_master where sql is not null"
-    ):
-        if stored.get(name) != sql:
+    for name, kind, sql in tx.rows(f"select name, type, sql from {right}.sqlite_master"):
+        if stored.get(name, MISSING) != sql:
             yield Problem(f"{kind} {name}", f"is missing or was changed{mend}")
         elif kind == "table":
             missing = _rows_only_in(tx, f"{right}.{name}", f"{doubtful}.{name}")
@@ -160,6 +159,9 @@ def check_chunks(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Probl
     last = 0
     while page := tx.rows(CHUNKS, (last, PAGE)):
         for number, digest, size, codec, data in page:
+            if number <= last:
+                yield Problem(f"chunk {number}", f"stands after chunk {last}: the table is out of order")
+                return  # or this would never end
             if what := _wrong_with(digest, size, codec, data):
                 yield Problem(f"chunk {number}", what)
             last = number
@@ -184,16 +186,19 @@ def check_bodies(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Probl
     checked: dict[bytes, str] = {}  # what is wrong with each digest
     done, entry, since = 0, b"", 0
     while page := tx.rows(BODIES, (entry, since, PAGE)):
+        if page[-1][:2] <= (entry, since):
+            yield Problem("table contents", "is out of order")
+            return  # or this would never end
         for entry, since, digest, size, stored in page:
             if digest not in checked:
-                checked[digest] = "is not stored" if stored is None else chunks.wrong_with(digest, size)
+                checked[digest] = chunks.wrong_with(digest, size, stored)
             if checked[digest]:
                 path = tree.path_of(tx, EntryId(entry), since) or "a deleted file"
                 yield Problem(f"{path} as of offset {since}", f"its body {digest.hex()} {checked[digest]}")
         done += len(page)
         progress("Bodies", done, total)
     for digest, size in tx.rows(UNNAMED):
-        if what := chunks.wrong_with(digest, size):
+        if what := chunks.wrong_with(digest, size, size):
             yield Problem(f"body {digest.hex()}", f"no file has it; it {what}")
         checked[digest] = what
     verdict.bodies = len(checked)
@@ -207,8 +212,12 @@ class _Chunks:
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._size = 0
 
-    def wrong_with(self, digest: Digest, size: int) -> str:
-        """What is wrong with a stored body; "" when nothing is."""
+    def wrong_with(self, digest: Digest, size: int, stored: int | None) -> str:
+        """What is wrong with a body of `size` bytes, `stored` as one of so many; "" when nothing is."""
+        if stored is None:
+            return "is not stored"
+        if stored != size:
+            return f"is stored as one of {stored} bytes, and has {size}"
         try:
             hasher, length = hashlib.sha256(), 0
             for chunk in self._chunks(bodies.manifest(self._tx, digest)):

@@ -358,7 +358,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         )
         connection.executescript(READER_PRAGMAS)
         connection.execute("select count(*) from sqlite_master").fetchall()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: damaged names of tables
         raise DatabaseError(f"{path} is not an evstore database ({error}).") from error
     return connection
 

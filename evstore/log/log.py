@@ -133,10 +133,17 @@ def to_recorded(row: Row) -> Recorded:
 
 
 def after(tx: Tx, offset: int, limit: int = PAGE, *, until: int | None = None) -> list[Recorded]:
-    """The events that follow `offset`, oldest first, none past `until`."""
+    """The events that follow `offset`, oldest first, none past `until`.
+
+    Raises DatabaseError at a gap, which only damage can make: nobody goes on past events that are lost,
+    or reads on for ever where pages of the table have got out of order.
+    """
     end = until if until is not None else 1 << 62
     sql = f'select {COLUMNS} from events where "offset" > ? and "offset" <= ? order by "offset" limit ?'
-    return [to_recorded(row) for row in tx.rows(sql, (offset, end, limit))]
+    rows = tx.rows(sql, (offset, end, limit))
+    if rows and (rows[0][0], rows[-1][0]) != (offset + 1, offset + len(rows)):
+        raise DatabaseError(f"Events after offset {offset} are missing: run `evstore verify`.")
+    return [to_recorded(row) for row in rows]
 
 
 def one(tx: Tx, offset: int) -> Recorded | None:
@@ -232,6 +239,9 @@ def verify_chain(tx: Tx, progress: Callable[[int], None] = lambda _: None) -> It
     sql = f'select {COLUMNS}, salt, payload_hash, hash from events where "offset" > ? order by "offset" limit {PAGE}'
     while page := tx.rows(sql, (expected,)):
         for offset, entry, at, actor, command, name, schema, payload, salt, payload_hash, stored in page:
+            if offset <= expected:
+                yield Damage(offset, f"it stands after event {expected}: the table is out of order")
+                return  # or this would never end
             if offset != expected + 1:
                 yield Damage(offset, f"the events {expected + 1} to {offset - 1} are missing")
             if at <= previous_at:

@@ -194,6 +194,13 @@ def test_a_manifest_of_another_body(db: Path) -> None:
     assert problem.what.endswith("is not made of the bytes that were stored")
 
 
+def test_a_body_of_another_size(db: Path) -> None:
+    change(db, f"update bodies set size = size + 1 where size = {len(SECOND)}")
+    (problem,) = problems(db)
+    assert problem.part == "notes.txt as of offset 5"
+    assert problem.what.endswith(f"is stored as one of {len(SECOND) + 1} bytes, and has {len(SECOND)}")
+
+
 def test_a_body_that_is_not_there(db: Path) -> None:
     change(db, f"delete from bodies where size = {len(SECOND)}")
     (problem,) = problems(db)
