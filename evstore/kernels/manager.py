@@ -5,29 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable
-from os import fsencode
 from pathlib import Path
-
-import zmq
-import zmq.asyncio
 
 from evstore.errors import CannotStart, Invalid, NotFound, Unavailable
 from evstore.kernels.client import RESTART
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.place import Place
-from evstore.kernels.process import KernelProcess, Runtime
+from evstore.kernels.process import KernelProcess
 from evstore.kernels.pump import Pump
+from evstore.kernels.runtime import Runtime
 from evstore.kernels.specs import KernelSpecs
 from evstore.paths import ContentPath
 
 logger = logging.getLogger(__name__)
 
 KERNEL_ID = re.compile(r"[\w-]{1,100}", re.ASCII)  # it becomes a part of file names
-SOCKET_NAME = 12  # bytes of a socket's name in the runtime folder
 
 
 class Kernels:
@@ -92,13 +86,13 @@ class Kernels:
     async def close(self) -> None:
         """Stop all kernels, those that are just being started too, and let their pages know."""
         self._is_closed = True
-        await asyncio.gather(
-            *(kernel.stop(RESTART, "The server is shutting down.") for kernel in self.all()),
-            return_exceptions=True,
-        )
+        stopping = (kernel.stop(RESTART, "The server is shutting down.") for kernel in self.all())
+        for result in await asyncio.gather(*stopping, return_exceptions=True):
+            if isinstance(result, BaseException):
+                logger.error("A kernel could not be stopped: %s", result)
         if self._runtime is not None:
-            self._runtime.context.destroy(linger=0)
-            await asyncio.to_thread(shutil.rmtree, self._runtime.folder, ignore_errors=True)
+            self._runtime.close()
+            self._runtime = None
 
     async def _installed(self, name: str | None) -> str:
         """The exact name of an installed kernel, the default one's for None. Raises CannotStart."""
@@ -114,9 +108,7 @@ class Kernels:
 
     def _make(self, kernel_id: str, name: str, place: Place) -> Kernel:
         if self._runtime is None:
-            self._runtime = Runtime(
-                zmq.asyncio.Context(), _private_folder(), self._transport, self._specs.manager
-            )
+            self._runtime = Runtime.make(self._transport, self._specs.manager)
         pump = Pump(kernel_id, self._runtime.context)
         return Kernel(
             kernel_id, name, pump, KernelProcess(kernel_id, name, self._runtime), place, self._ended
@@ -127,17 +119,3 @@ class Kernels:
             del self._kernels[kernel.id]
             for listener in self._listeners:
                 listener(kernel)
-
-
-def _private_folder() -> Path:
-    """A new folder that only this user can look into (mode 0700), with a path that is short enough.
-
-    The address of a Unix socket has room for about 100 bytes, and some systems have long names
-    for their temporary folders.
-    """
-    for parent in (tempfile.gettempdir(), "/tmp"):
-        folder = Path(tempfile.mkdtemp(prefix="evstore-", dir=parent))
-        if len(fsencode(folder)) + SOCKET_NAME < zmq.IPC_PATH_MAX_LEN:
-            return folder
-        folder.rmdir()
-    raise CannotStart("There is no folder for temporary files with a path short enough for kernels' sockets.")

@@ -14,18 +14,16 @@ import os
 import uuid
 from collections import deque
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-import zmq.asyncio
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_client.session import Session
 
 from evstore.errors import CannotStart
 from evstore.kernels.messages import Endpoint
+from evstore.kernels.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 # jupyter_client logs its errors with a traceback, or the whole command, and raises them as well
@@ -38,16 +36,6 @@ GRACE = 4.0  # seconds that a kernel has to leave: half of them until SIGTERM, a
 LAST_WORDS = 20  # lines
 LINE = 2000  # bytes of a line that are kept
 SECRETS = frozenset(("EVSTORE_TOKEN", "EVSTORE_PASSWORD", "EVSTORE_PASSWORD_HASH"))
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """What all kernels of a server share."""
-
-    context: zmq.asyncio.Context
-    folder: Path  # of connection files and sockets; nobody else may look into it
-    transport: str  # ipc or tcp
-    specs: KernelSpecManager
 
 
 class Manager(Protocol):

@@ -261,3 +261,58 @@ async def test_the_sockets_of_all_kernels_have_short_addresses(
     kernel = await kernels.start(kernel_id="y" * 100)
     await up(kernel)
     assert list(long.iterdir()) == []
+
+
+FORGED = """
+send = get_ipython().kernel.iopub_thread.send_multipart
+head, key = b'{"msg_id": "1", "msg_type": "status", "session": "x"}', get_ipython().kernel.session
+def signed(*parts): return [b"topic", b"<IDS|MSG>", key.sign(parts), *parts]
+send([b"topic", b"no delimiter"])
+send([b"topic", b"<IDS|MSG>", b"signature", head, b"{}"])
+send([b"topic", b"<IDS|MSG>", b"signature", head, b"{}", b"{}", b'{"execution_state": "dead"}'])
+send(signed(b"[]", b"{}", b"{}", b"{}"))
+send(signed(head, b"{", b"{}", b"{}"))
+send(signed(head, b"{}", b"{}", b"5"))
+"""
+
+
+async def test_what_is_no_message_of_the_kernel_is_ignored(
+    kernels: Kernels, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = await up(await kernels.start())
+    link = RecordingLink()
+    client = kernel.connect("s", link)
+    client.receive(execute(FORGED))
+    await until(lambda: link.states[-2:] == ["busy", "idle"])
+    said = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.getMessage().partition(" came from")[0] for record in said] == [
+        "A message without delimiter",
+        "A message of 2 parts",
+        "A message with a wrong signature",
+        "A message that is not an object",
+        "A message that is not JSON: unexpected end of data: line 1 column 2 (char 1)",
+        "A message that is not an object",
+    ]
+    assert all(record.exc_info is None for record in said)
+    assert kernel.state == "idle"
+
+
+async def test_what_killed_servers_left_behind_is_removed(
+    kernels: Kernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gone = await asyncio.create_subprocess_exec(sys.executable, "-c", "pass")
+    await gone.wait()
+    for name in (
+        f"evstore-kernels-{gone.pid}-x",
+        f"evstore-kernels-{os.getpid()}-x",
+        "evstore-kernels-y",
+        "z",
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kernel-1.json").touch()
+    kernel = await kernels.start()
+    await kernel.stop()
+    left = {name for name in os.listdir(tmp_path) if len(os.listdir(tmp_path / name)) == 1}
+    assert left == {f"evstore-kernels-{os.getpid()}-x", "evstore-kernels-y", "z"}
+    assert not (tmp_path / f"evstore-kernels-{gone.pid}-x").exists()
