@@ -40,7 +40,12 @@ names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
 offsets = numbers.map(Offset)
 events = st.one_of(
     st.builds(
-        EntryCreated, parent=ids, name=names, kind=st.sampled_from(Kind), copied_from=st.none() | ids, created=st.none() | numbers
+        EntryCreated,
+        parent=ids,
+        name=names,
+        kind=st.sampled_from(Kind),
+        copied_from=st.none() | ids,
+        created=st.none() | numbers,
     ),
     st.builds(FileSaved, digest=digests, size=numbers, trusted=st.booleans(), modified=st.none() | numbers),
     st.builds(EntryMoved, parent=ids, name=names),
@@ -95,7 +100,8 @@ def test_ids_are_uuids_of_version_7_in_the_order_of_their_making() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "text"), [(0, "1970-01-01T00:00:00.000000Z"), (1_795_309_648_909_708, "2026-11-22T01:07:28.909708Z")]
+    ("at", "text"),
+    [(0, "1970-01-01T00:00:00.000000Z"), (1_795_309_648_909_708, "2026-11-22T01:07:28.909708Z")],
 )
 def test_times_are_rfc_3339(at: int, text: str) -> None:
     assert format_time(at) == text
