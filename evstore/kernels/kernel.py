@@ -70,6 +70,8 @@ class Kernel:
 
     def connect(self, session: str, link: Link) -> Client:
         """A client has opened a websocket."""
+        if self._is_over:  # since the client asked for it
+            link.close(FINAL, "The kernel has ended.")
         return self._pump.connect(session, link)
 
     def disconnect(self, client: Client, link: Link) -> None:

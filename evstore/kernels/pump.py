@@ -79,11 +79,11 @@ class Pump:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._warm_up.run()
+            self.activity.came_up()
         except TimeoutError:
             logger.warning("Kernel %s has not answered for %d s; going on without", self._kernel_id, PATIENCE)
         self._end_warm_up()
         self._is_ready = True
-        self.activity.came_up()
         for client in self._clients.values():
             client.listen()
         self._tell_state(self._clients.values())
@@ -134,9 +134,8 @@ class Pump:
 
     def forget_the_lost(self) -> None:
         """Let go of clients that have been away too long, or are too many; of the heir never."""
-        away = [client for client in self._clients.values() if client.link is None]
-        if self.connections == 0:
-            away.remove(self._heir)
+        heir = self._heir if self.connections == 0 else None
+        away = [client for client in self._clients.values() if client.link is None and client is not heir]
         away.sort(key=lambda client: client.left_at, reverse=True)
         now = asyncio.get_running_loop().time()
         for place, client in enumerate(away):

@@ -127,6 +127,15 @@ async def test_a_kernel_that_dies_at_once_is_given_up(
         await session.kernel.interrupt()
 
 
+async def test_a_client_that_comes_too_late(kernels: Kernels) -> None:
+    kernel = await kernels.start()
+    await kernel.stop()
+    await kernel.stop()  # nothing happens
+    link = RecordingLink()
+    kernel.disconnect(kernel.connect("s", link), link)
+    assert await asyncio.wait_for(link.closed, 10) == 1000
+
+
 async def test_a_program_that_is_not_there(
     kernels: Kernels, install: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
