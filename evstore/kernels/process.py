@@ -33,8 +33,9 @@ logging.getLogger("traitlets").setLevel(logging.CRITICAL)
 
 CHANNELS = ("shell", "control", "stdin", "iopub")
 GRACE = 4.0  # seconds that a kernel has to leave: half of them until SIGTERM, all until SIGKILL
-LAST_WORDS = 20  # lines
-LINE = 2000  # bytes of a line that are kept
+LAST_WORDS = 8  # lines
+PIPE = 64 * 1024  # bytes that a pipe holds
+LINE = 300  # bytes of a line that are kept
 SECRETS = frozenset(("EVSTORE_TOKEN", "EVSTORE_PASSWORD", "EVSTORE_PASSWORD_HASH"))
 
 
@@ -78,7 +79,7 @@ class KernelProcess:
 
     @property
     def last_words(self) -> str:
-        """The end of what the process wrote to its own stdout and stderr, past all kernel messages."""
+        """The last lines that the process wrote to its own stdout and stderr, as one."""
         return self._printed.text
 
     async def launch(self, folder: Path, session_name: str | None) -> Endpoint:
@@ -144,7 +145,8 @@ class Printed:
     @property
     def text(self) -> str:
         self._read()
-        return b"\n".join(self._lines).decode(errors="replace").strip()
+        lines = (line.decode(errors="replace").strip() for line in self._lines)
+        return " | ".join(line for line in lines if line)
 
     def open(self) -> int:
         """A new pipe. Returns the end to write to, which the caller closes."""
@@ -162,10 +164,12 @@ class Printed:
         self._fd = None
 
     def _read(self) -> None:
+        """Take what a pipe holds, once: a process that never stops must not keep the event loop."""
         if self._fd is None:
             return
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._fd, 64 * 1024):
-                unfinished = self._lines.pop() if self._lines else b""
-                self._lines.extend(line[:LINE] for line in (unfinished + data).split(b"\n"))
-            asyncio.get_running_loop().remove_reader(self._fd)  # all writers are gone
+            data = os.read(self._fd, PIPE)
+            unfinished = self._lines.pop() if self._lines else b""
+            self._lines.extend(line[:LINE] for line in (unfinished + data).split(b"\n"))
+            if not data:  # all writers are gone
+                asyncio.get_running_loop().remove_reader(self._fd)

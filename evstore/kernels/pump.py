@@ -172,7 +172,7 @@ class Pump:
 
     def _drop(self, client: Client) -> None:
         client.close()
-        del self._clients[client.session]
+        self._clients.pop(client.session, None)  # at the end of the kernel all are gone before
 
     def _end_warm_up(self) -> None:
         if self._warm_up is not None:
