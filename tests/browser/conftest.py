@@ -44,7 +44,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def chromium() -> AsyncIterator[Browser]:
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
-        pytest.skip("There is no Chromium on this machine: `apt install chromium`.")
+        pytest.fail("There is no Chromium on this machine: `apt install chromium`.")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=found, args=FLAGS.split())
         yield browser
