@@ -28,9 +28,8 @@ class Upload:
     received: int = 0  # number of the last piece
     size: int = 0
     touched: float = 0.0  # seconds, monotonic
-    turn: asyncio.Lock = field(
-        default_factory=asyncio.Lock
-    )  # pieces are written in the order of their numbers
+    # pieces are written in the order of their numbers
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def _temporary_file() -> IO[bytes]:

@@ -114,9 +114,7 @@ async def _put_chunk(
         return _written(request, _arriving(path, parent, upload.size), status=200 if occupant else 201)
     with upload.file as file:
         body = await ingest(app.store, file, upload.size, by, notebook=path.name.endswith(".ipynb"))
-        given = Preconditions.of(request)
-        wish = Save(body=body, expected=given.expected, present=given.present, absent=given.absent)
-        saved = await app.contents.save(path, wish, by)
+        saved = await app.contents.save(path, Preconditions.of(request).wish(body), by)
     return _written(request, saved.entry, status=201 if saved.created else 200)
 
 

@@ -16,7 +16,7 @@ from evstore.contents import Save
 from evstore.errors import Invalid, TooLarge
 from evstore.events import Digest
 from evstore.log import bodies
-from evstore.log.bodies import KnownChunks
+from evstore.log.bodies import Body, KnownChunks
 from evstore.notebooks import CellCache
 
 T = TypeVar("T")
@@ -55,6 +55,12 @@ class Preconditions:
             return cls(None, True, absent)
         tags = [tag.strip().removeprefix("W/").strip('"') for tag in wanted.split(",")]
         return cls(frozenset(Digest(_unhex(tag)) for tag in tags), False, absent)
+
+    def wish(self, body: Body, *, trusted: bool = False) -> Save:
+        """A wish to save `body` under these conditions."""
+        return Save(
+            body=body, trusted=trusted, expected=self.expected, present=self.present, absent=self.absent
+        )
 
 
 async def read_body(request: web.Request, limit: int) -> bytearray:
@@ -109,14 +115,7 @@ def to_save(
         body = bodies.prepare(file_bytes(content, model.get("format")), known, notebook=notebook_name)
     else:
         raise Invalid(f"Unhandled contents type: {kind}")
-    wish = Save(
-        body=body,
-        trusted=trusted,
-        expected=preconditions.expected,
-        present=preconditions.present,
-        absent=preconditions.absent,
-    )
-    return Incoming(wish, message)
+    return Incoming(preconditions.wish(body, trusted=trusted), message)
 
 
 def file_bytes(content: Any, format: Any) -> bytes:
