@@ -253,7 +253,10 @@ class SqliteEngine:
             self._waiting -= 1
             self._waiting_bytes -= waiting.weight
             if waiting.error is None and waiting.committed is not None:
-                waiting.committed(waiting.result)
+                try:
+                    waiting.committed(waiting.result)
+                except Exception:  # a bug of a listener's; what is written must be answered all the same
+                    logger.exception("A listener failed on what was committed")
         for waiting in batch:
             if waiting.future.done():  # the client has gone; what was written stays written
                 continue

@@ -268,3 +268,15 @@ async def test_whatever_a_command_raises_those_behind_it_are_answered(engine: Sq
         await asyncio.wait_for(first, 5)
     await asyncio.wait_for(second, 5)
     assert await engine.read(numbers) == [1]
+
+
+async def test_a_listener_that_fails_leaves_nobody_waiting(
+    engine: SqliteEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: int) -> None:
+        raise ValueError("a listener's own bug")
+
+    first = asyncio.create_task(engine.write(insert(1), committed=fail))
+    second = asyncio.create_task(engine.write(insert(2)))
+    assert await asyncio.wait_for(asyncio.gather(first, second), 10) == [1, 1]
+    assert "a listener's own bug" in caplog.text
