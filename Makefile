@@ -58,7 +58,8 @@ $(LAB): pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(DEV): pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[lab,dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m bash_kernel.install --sys-prefix >/dev/null  # a second language, for the tests
 	@touch $@ $(LAB)
 
 $(BIN)/pip:

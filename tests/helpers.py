@@ -13,13 +13,13 @@ import orjson
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from evstore.auth import AllowAll, Auth, Authorizer
+from evstore.auth import Authorizer
+from evstore.cli.server import open_services
 from evstore.config import Config
 from evstore.http.app import ROUTES, make_app
 from evstore.http.routing import Route
 from evstore.http.server import serving
-from evstore.http.services import Services, kernel_services, over_store
-from evstore.lab import LabLoader
+from evstore.http.services import Services
 from evstore.store import Store
 
 TOKEN = "test-token"
@@ -45,14 +45,9 @@ async def make_services(
     settings = Config(**(defaults | config))
     store = await Store.open(settings.db)
     try:
-        yield Services(
-            config=settings,
-            auth=Auth.of(settings, SECRET),
-            lab=LabLoader(settings),
-            authorizer=authorizer or AllowAll(),
-            **over_store(store, settings),
-            **kernel_services(settings),
-        )
+        settings.db.with_name("cookie_secret").write_bytes(SECRET)
+        async with open_services(settings, store, authorizer=authorizer) as services:
+            yield services
     finally:
         await store.close()
 

@@ -11,16 +11,23 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from typing import Any, TypeVar
 
 from evstore import notebooks
-from evstore.auth import Auth, load_secret
+from evstore.auth import AllowAll, Auth, Authorizer, load_secret
+from evstore.checkpoints import Checkpoints
 from evstore.config import Config
+from evstore.contents import Contents
 from evstore.errors import Stopped
 from evstore.events import EntryMoved, Recorded
+from evstore.history import History
+from evstore.http.cache import ReplyCache
 from evstore.http.server import serving
-from evstore.http.services import Services, kernel_services, over_store
+from evstore.http.services import Services
+from evstore.kernels.manager import Kernels
+from evstore.kernels.specs import KernelSpecs
 from evstore.lab import LabLoader
 from evstore.projections import tree
 from evstore.sessions import Sessions
 from evstore.store import Store
+from evstore.uploads import Uploads
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 T = TypeVar("T")
@@ -37,7 +44,7 @@ async def run(config: Config, opening: Callable[[], Coroutine[Any, Any, Store]],
     with signals_set(stop):
         store = await unless(stop, opening())
         try:
-            async with open_services(config, store, stop) as services, serving(services) as port:
+            async with open_services(config, store, stop=stop) as services, serving(services) as port:
                 settle_memory()
                 with greeting(services, port):
                     await stop.wait()
@@ -57,16 +64,34 @@ def settle_memory() -> None:
 
 
 @asynccontextmanager
-async def open_services(config: Config, store: Store, stop: asyncio.Event) -> AsyncGenerator[Services]:
+async def open_services(
+    config: Config,
+    store: Store,
+    *,
+    stop: asyncio.Event | None = None,
+    authorizer: Authorizer | None = None,
+) -> AsyncGenerator[Services]:
     """All services over an open store. The kernels end with the application, the rest at the end here."""
     secret = await asyncio.to_thread(load_secret, config.db.with_name("cookie_secret"))
+    replies = ReplyCache()
+    store.subscribe(replies.heard)
+    kernelspecs = KernelSpecs(config.default_kernel)
+    kernels = Kernels(config.folder, kernelspecs, transport=config.kernel_transport)
     services = Services(
         config=config,
         auth=Auth.of(config, secret),
+        authorizer=authorizer or AllowAll(),
+        store=store,
+        contents=Contents(store),
+        checkpoints=Checkpoints(store),
+        history=History(store),
+        uploads=Uploads(config.max_body_size),
+        replies=replies,
         lab=LabLoader(config),
-        stop=stop,
-        **over_store(store, config),
-        **kernel_services(config),
+        kernelspecs=kernelspecs,
+        kernels=kernels,
+        sessions=Sessions(kernels),
+        stop=stop or asyncio.Event(),
     )
     moves = asyncio.create_task(follow_moves(store, services.sessions))
     try:
