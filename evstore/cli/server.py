@@ -22,6 +22,7 @@ from evstore.http.cache import ReplyCache
 from evstore.http.server import serving
 from evstore.http.services import Services
 from evstore.kernels.manager import Kernels
+from evstore.kernels.process import LocalLauncher
 from evstore.kernels.specs import KernelSpecs
 from evstore.lab import LabLoader
 from evstore.projections import tree
@@ -76,7 +77,8 @@ async def open_services(
     replies = ReplyCache()
     store.subscribe(replies.heard)
     kernelspecs = KernelSpecs(config.default_kernel)
-    kernels = Kernels(config.folder, kernelspecs, transport=config.kernel_transport)
+    launcher = LocalLauncher(kernelspecs.manager, transport=config.kernel_transport)
+    kernels = Kernels(config.folder, kernelspecs, launcher)
     services = Services(
         config=config,
         auth=Auth.of(config, secret),

@@ -1,4 +1,4 @@
-"""One session's end at a kernel: its ZMQ sockets, what it has not received yet, and its websocket.
+"""One session's end at a kernel: its channels, what it has not received yet, and its websocket.
 
 A client outlives its websocket: a page that loses the network, or reloads after the kernel was
 restarted, comes back with the same session id and goes on where it was.
@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import uuid
 from collections import deque
 from typing import Protocol
 
-import zmq
-
-from evstore.kernels.messages import BadMessage, Endpoint, Signer, json_object
+from evstore.kernels.endpoint import Channels, Endpoint
+from evstore.kernels.messages import BadMessage, json_object
 from evstore.kernels.outbox import Outbox
-from evstore.kernels.sockets import Context, Socket
-from evstore.kernels.wire import CLIENT_CHANNELS, Message, to_v1
+from evstore.kernels.wire import Message, to_v1
 
 logger = logging.getLogger(__name__)
 
 BATCH = 256 * 1024  # bytes of frames that are handed to the websocket at a time
 HELD = 128 * 1024 * 1024  # bytes that a client may send while the kernel does not listen
-RETRY = 0.05  # seconds until a full ZMQ queue is tried again
+RETRY = 0.05  # seconds until a full queue to the kernel is tried again
 FAREWELL = 2  # seconds that a client gets for its last messages
 
 # Why a websocket is closed. After 1000 and 1001 JupyterLab stays away, after all others it comes back.
@@ -65,8 +62,7 @@ class Client:
         self.outbox = outbox
         self.link: Link | None = None
         self.left_at = 0.0  # the loop's time when the link was lost
-        self._sockets: dict[str, Socket] = {}
-        self._signer = Signer(b"")
+        self._channels: Channels | None = None
         self._listening = False  # the kernel is up: what the client sends goes through
         self._held: deque[Message] = deque()
         self._held_size = 0
@@ -74,20 +70,9 @@ class Client:
 
     # the kernel's side
 
-    def attach(self, context: Context, endpoint: Endpoint) -> None:
-        """The kernel has been started: connect. All three sockets have one identity, so that the
-        kernel can ask this client for input while it runs this client's code."""
-        identity = uuid.uuid4().hex.encode()
-        self._signer = Signer(endpoint.key)
-        for channel in CLIENT_CHANNELS:
-            self._sockets[channel] = Socket(
-                context,
-                zmq.DEALER,
-                endpoint.addresses[channel],
-                lambda raw, channel=channel: self._reply(channel, raw),
-                self.flush,
-                identity=identity,
-            )
+    def attach(self, endpoint: Endpoint) -> None:
+        """The kernel has been started: connect."""
+        self._channels = endpoint.open(self._reply, self.flush)
 
     def listen(self) -> None:
         """The kernel is ready: give it what was held back."""
@@ -96,10 +81,10 @@ class Client:
 
     def detach(self) -> None:
         """The kernel has stopped. What it was not given yet was meant for it, not for its successor."""
-        for socket in self._sockets.values():
-            socket.drain()
-            socket.close()
-        self._sockets.clear()
+        if self._channels is not None:
+            self._channels.drain()
+            self._channels.close()
+        self._channels = None
         self._held.clear()
         self._held_size = 0
         self._listening = False
@@ -123,9 +108,8 @@ class Client:
                 self._draining = asyncio.create_task(self._drain(link))
                 return
 
-    def _reply(self, channel: str, raw: list[bytes]) -> None:
+    def _reply(self, channel: str, parts: list[bytes]) -> None:
         try:
-            parts = self._signer.unwrap(raw)
             json_object(parts[0])
         except BadMessage as error:
             logger.warning("%s came from a kernel on %s and is ignored", error, channel)
@@ -186,7 +170,7 @@ class Client:
         self.outbox.close()
 
     def _send(self, message: Message) -> bool:
-        return self._sockets[message.channel].send(self._signer.wrap(message.parts))
+        return self._channels is not None and self._channels.send(message)
 
     def _send_held(self) -> None:
         while self._held and self._listening:

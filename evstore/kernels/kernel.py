@@ -11,8 +11,8 @@ from pathlib import Path
 from evstore.errors import CannotStart, NotFound
 from evstore.kernels.activity import DEAD, RESTARTING
 from evstore.kernels.client import FINAL, Client, Link
+from evstore.kernels.endpoint import Ended, Process
 from evstore.kernels.place import Place
-from evstore.kernels.process import KernelProcess
 from evstore.kernels.pump import Pump
 from evstore.paths import ContentPath
 
@@ -32,7 +32,7 @@ class Kernel:
         kernel_id: str,
         name: str,
         pump: Pump,
-        process: KernelProcess,
+        process: Process,
         place: Place,
         ended: Callable[[Kernel], None],
     ) -> None:
@@ -123,7 +123,7 @@ class Kernel:
             raise NotFound(f"Kernel does not exist: {self.id}")
 
     async def _launch(self) -> None:
-        endpoint = await self._process.launch(self._place.folder(), self._place.session_name())
+        endpoint = await self._process.launch(self._place)
         self._pump.attach(endpoint)
         self._warm_up = asyncio.create_task(self._pump.warm_up())
         self._launched_at = asyncio.get_running_loop().time()
@@ -158,30 +158,29 @@ class Kernel:
             await asyncio.sleep(POLL)
             self._pump.forget_the_lost()
             async with self._turn:
-                exit_code = None if self._is_over else await self._process.poll()
-                if exit_code is not None:
-                    await self._revive(exit_code)
+                ended = None if self._is_over else await self._process.poll()
+                if ended is not None:
+                    await self._revive(ended)
                 elif asyncio.get_running_loop().time() - self._launched_at > STABLE:
                     self._deaths = 0
 
-    async def _revive(self, exit_code: int) -> None:
+    async def _revive(self, ended: Ended) -> None:
         self._deaths += 1
         words = f"; it said: {words}" if (words := self._process.last_words) else ""
         was_ready = self._pump.is_ready
         await self._let_go()
         await self._process.stop(now=True, restart=True)  # what it has left behind
+        if ended.for_good:
+            logger.warning("Kernel %s (%s) %s", self.id, self.name, ended.how)
+            self._pump.announce(DEAD)
+            await self._finish(FINAL, f"The kernel {ended.how}.")
+            return
         if self._deaths > MAX_DEATHS:
             logger.error("Kernel %s (%s) keeps dying and is given up%s", self.id, self.name, words)
             self._pump.announce(DEAD)
             await self._finish(FINAL, "The kernel keeps dying.")
             return
-        logger.warning(
-            "Kernel %s (%s) died with exit code %d and is started again%s",
-            self.id,
-            self.name,
-            exit_code,
-            words,
-        )
+        logger.warning("Kernel %s (%s) %s and is started again%s", self.id, self.name, ended.how, words)
         self._pump.announce(RESTARTING)
         if not was_ready:
             self._process.forget_ports()

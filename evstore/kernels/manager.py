@@ -11,11 +11,11 @@ from pathlib import Path
 
 from evstore.errors import CannotStart, Invalid, NotFound, Unavailable
 from evstore.kernels.client import RESTART
+from evstore.kernels.endpoint import Launcher
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.place import Place
-from evstore.kernels.process import KernelProcess
+from evstore.kernels.process import LocalLauncher
 from evstore.kernels.pump import Pump
-from evstore.kernels.runtime import Runtime
 from evstore.kernels.specs import KernelSpecs
 from evstore.paths import ContentPath
 
@@ -27,12 +27,11 @@ KERNEL_ID = re.compile(r"[\w-]{1,100}", re.ASCII)  # it becomes a part of file n
 class Kernels:
     """Starts kernels and knows the running ones by id."""
 
-    def __init__(self, folder: Path, specs: KernelSpecs, *, transport: str = "ipc") -> None:
+    def __init__(self, folder: Path, specs: KernelSpecs, launcher: Launcher | None = None) -> None:
         self._folder = folder
         self._specs = specs
-        self._transport = transport
+        self._launcher = launcher or LocalLauncher(specs.manager)
         self._kernels: dict[str, Kernel] = {}
-        self._runtime: Runtime | None = None
         self._is_closed = False
         self._listeners: list[Callable[[Kernel], None]] = []
 
@@ -90,9 +89,7 @@ class Kernels:
         for result in await asyncio.gather(*stopping, return_exceptions=True):
             if isinstance(result, BaseException):
                 logger.error("A kernel could not be stopped: %s", result)
-        if self._runtime is not None:
-            self._runtime.close()
-            self._runtime = None
+        await self._launcher.close()
 
     async def _installed(self, name: str | None) -> str:
         """The exact name of an installed kernel, the default one's for None. Raises CannotStart."""
@@ -107,12 +104,8 @@ class Kernels:
             ) from None
 
     def _make(self, kernel_id: str, name: str, place: Place) -> Kernel:
-        if self._runtime is None:
-            self._runtime = Runtime.make(self._transport, self._specs.manager)
-        pump = Pump(kernel_id, self._runtime.context)
-        return Kernel(
-            kernel_id, name, pump, KernelProcess(kernel_id, name, self._runtime), place, self._ended
-        )
+        process = self._launcher.process(kernel_id, name)
+        return Kernel(kernel_id, name, Pump(kernel_id), process, place, self._ended)
 
     def _ended(self, kernel: Kernel) -> None:
         if self._kernels.get(kernel.id) is kernel:

@@ -8,7 +8,7 @@ header, metadata, content), then raw buffers.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -25,14 +25,6 @@ USERNAME = "evstore"
 
 class BadMessage(Invalid):
     """What came from the kernel is not a message of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a running kernel listens, and the key that signs its messages."""
-
-    addresses: Mapping[str, str]  # of shell, control, stdin and iopub
-    key: bytes
 
 
 @dataclass(frozen=True, slots=True)

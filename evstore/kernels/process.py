@@ -14,16 +14,19 @@ import os
 import uuid
 from collections import deque
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import Protocol, cast
 
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_client.session import Session
 
 from evstore.errors import CannotStart
-from evstore.kernels.messages import Endpoint
+from evstore.kernels.endpoint import Ended
+from evstore.kernels.messages import Signer
+from evstore.kernels.place import Place
 from evstore.kernels.runtime import Runtime
+from evstore.kernels.zmq_endpoint import ZmqEndpoint
 
 logger = logging.getLogger(__name__)
 # jupyter_client logs its errors with a traceback, or the whole command, and raises them as well
@@ -58,10 +61,11 @@ class Manager(Protocol):
 
 
 class KernelProcess:
-    """The process of one kernel, and after a restart the next one."""
+    """A `Process` on this machine."""
 
     def __init__(self, kernel_id: str, name: str, runtime: Runtime) -> None:
         self._name = name
+        self._context = runtime.context
         manager = AsyncKernelManager(
             kernel_name=name,
             kernel_spec_manager=runtime.specs,
@@ -82,15 +86,17 @@ class KernelProcess:
         """The last lines that the process wrote to its own stdout and stderr, as one."""
         return self._printed.text
 
-    async def launch(self, folder: Path, session_name: str | None) -> Endpoint:
-        """Start the process in `folder`. Raises CannotStart when that fails."""
+    async def launch(self, place: Place) -> ZmqEndpoint:
+        """Start the process there. Raises CannotStart when that fails."""
         environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
         environment.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or ipykernel starts with a warning
-        if session_name is not None:
+        if (session_name := place.session_name()) is not None:
             environment["JPY_SESSION_NAME"] = session_name
         output = self._printed.open()
         try:
-            await self._manager.start_kernel(cwd=str(folder), env=environment, stdout=output, stderr=output)
+            await self._manager.start_kernel(
+                cwd=str(place.folder()), env=environment, stdout=output, stderr=output
+            )
         except BaseException as error:  # cancellation too: nothing may be left running
             await self.stop(now=True)
             if not isinstance(error, Exception):
@@ -101,13 +107,14 @@ class KernelProcess:
             ) from error
         finally:
             os.close(output)
-        key: bytes = self._manager.session.key
-        return Endpoint({channel: self._address(channel) for channel in CHANNELS}, key)
+        addresses = {channel: self._address(channel) for channel in CHANNELS}
+        return ZmqEndpoint(self._context, addresses, Signer(self._manager.session.key))
 
-    async def poll(self) -> int | None:
-        """None while the process runs, then its exit code."""
+    async def poll(self) -> Ended | None:
+        """None while the process runs."""
         provisioner = self._manager.provisioner
-        return 0 if provisioner is None else await provisioner.poll()
+        exit_code = 0 if provisioner is None else await provisioner.poll()
+        return None if exit_code is None else Ended(f"died with exit code {exit_code}")
 
     async def interrupt(self) -> None:
         """Interrupt what the kernel runs, in the way that its kernelspec asks for."""
@@ -129,6 +136,26 @@ class KernelProcess:
         port: int = getattr(self._manager, f"{channel}_port")
         separator = ":" if self._manager.transport == "tcp" else "-"
         return f"{self._manager.transport}://{self._manager.ip}{separator}{port}"
+
+
+class LocalLauncher:
+    """A `Launcher` on this machine."""
+
+    def __init__(self, specs: KernelSpecManager, *, transport: str = "ipc") -> None:
+        self._specs = specs
+        self._transport = transport
+        self._runtime: Runtime | None = None
+
+    def process(self, kernel_id: str, name: str) -> KernelProcess:
+        """Raises CannotStart when there is no place for what kernels share."""
+        if self._runtime is None:
+            self._runtime = Runtime.make(self._transport, self._specs)
+        return KernelProcess(kernel_id, name, self._runtime)
+
+    async def close(self) -> None:
+        if self._runtime is not None:
+            self._runtime.close()
+        self._runtime = None
 
 
 class Printed:

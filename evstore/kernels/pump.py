@@ -23,14 +23,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-import zmq
-
 from evstore.kernels import messages
 from evstore.kernels.activity import Activity
 from evstore.kernels.client import REPLACED, Client, Link
-from evstore.kernels.messages import BadMessage, Endpoint, Signer
+from evstore.kernels.endpoint import Endpoint, Subscription
+from evstore.kernels.messages import BadMessage
 from evstore.kernels.outbox import Outbox
-from evstore.kernels.sockets import Context, Socket
 from evstore.kernels.warmup import WarmUp
 from evstore.kernels.wire import to_v1
 
@@ -43,16 +41,14 @@ MAX_AWAY = 8  # clients
 
 
 class Pump:
-    """Everything between one kernel's sockets and its clients' websockets."""
+    """Everything between one kernel's endpoint and its clients' websockets."""
 
-    def __init__(self, kernel_id: str, context: Context) -> None:
+    def __init__(self, kernel_id: str) -> None:
         self._kernel_id = kernel_id
-        self._context = context
         self._clients: dict[str, Client] = {}
         self._heir = self._add_client("")  # who was connected last: nobody, so far
-        self._signer = Signer(b"")
         self._endpoint: Endpoint | None = None
-        self._iopub: Socket | None = None
+        self._iopub: Subscription | None = None
         self._warm_up: WarmUp | None = None
         self._is_ready = False
         self._session = ""  # the kernel's own, which it makes anew at each start
@@ -65,13 +61,10 @@ class Pump:
     def attach(self, endpoint: Endpoint) -> None:
         """A process has been started: connect to it. `warm_up` must follow."""
         self._endpoint = endpoint
-        self._signer = Signer(endpoint.key)
-        self._iopub = Socket(
-            self._context, zmq.SUB, endpoint.addresses["iopub"], self._published, self._flush
-        )
-        self._warm_up = WarmUp(self._context, endpoint, self._kernel_id)
+        self._iopub = endpoint.subscribe(self._published, self._flush)
+        self._warm_up = WarmUp(endpoint, self._kernel_id)
         for client in self._clients.values():
-            client.attach(self._context, endpoint)
+            client.attach(endpoint)
 
     async def warm_up(self) -> None:
         """Wait until the kernel answers and is heard; then let the clients' messages through."""
@@ -94,7 +87,7 @@ class Pump:
         return self._is_ready
 
     def detach(self) -> None:
-        """The process has ended: take what it still said, and let go of its sockets."""
+        """The process has ended: take what it still said, and let go of its endpoint."""
         self._end_warm_up()
         if self._iopub is not None:
             self._iopub.drain()
@@ -160,7 +153,7 @@ class Pump:
             self._drop(self._heir)
             self._heir = client
         if self._endpoint is not None:
-            client.attach(self._context, self._endpoint)
+            client.attach(self._endpoint)
         if self.is_ready:
             client.listen()
         return client
@@ -179,10 +172,9 @@ class Pump:
             self._warm_up.close()
         self._warm_up = None
 
-    def _published(self, raw: list[bytes]) -> None:
+    def _published(self, parts: list[bytes]) -> None:
         """A message came on iopub: note what it says about the kernel, and pass it to every client."""
         try:
-            parts = self._signer.unwrap(raw)
             header = messages.json_object(parts[0])
             if parts[1] != self._parent_part:  # most often it is that of the message before
                 self._parent = messages.json_object(parts[1])

@@ -19,8 +19,9 @@ from typing import Any
 import zmq
 
 from evstore.kernels import messages
-from evstore.kernels.messages import BadMessage, Endpoint, Signer
-from evstore.kernels.sockets import Context, Socket
+from evstore.kernels.endpoint import Endpoint
+from evstore.kernels.messages import BadMessage
+from evstore.kernels.wire import Message
 
 NUDGE = 0.5  # seconds between questions
 LIFT = 5.0  # seconds that lifting the limit may take
@@ -33,28 +34,24 @@ LIFT_LIMIT = (
 class WarmUp:
     """The questions to one kernel that starts. `session` is the sender's name in them."""
 
-    def __init__(self, context: Context, endpoint: Endpoint, session: str) -> None:
+    def __init__(self, endpoint: Endpoint, session: str) -> None:
         self._session = session
-        self._signer = Signer(endpoint.key)
         self._heard = False
         self._info: dict[str, Any] | None = None
         self._up = asyncio.Event()
         self._lifted = asyncio.Event()
-        self._shell = Socket(context, zmq.DEALER, endpoint.addresses["shell"], self._answered, self._check)
-        self._control = Socket(
-            context, zmq.DEALER, endpoint.addresses["control"], self._answered, self._check
-        )
+        self._channels = endpoint.open(self._answered, self._check)
 
     async def run(self) -> None:
         """Return when the kernel answers, is heard, and has its limit lifted."""
         while not self._up.is_set():
-            for socket in (self._shell, self._control):
-                self._ask(socket, "kernel_info_request", {})
+            for channel in ("shell", "control"):
+                self._ask(channel, "kernel_info_request", {})
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._up.wait(), NUDGE)
         if self._info and self._info.get("implementation") == "ipython":
             content = {"code": LIFT_LIMIT, "silent": True, "store_history": False, "allow_stdin": False}
-            self._ask(self._shell, "execute_request", content)
+            self._ask("shell", "execute_request", content)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._lifted.wait(), LIFT)
 
@@ -65,18 +62,17 @@ class WarmUp:
 
     def close(self) -> None:
         """Ask no more."""
-        self._shell.close()
-        self._control.close()
+        self._channels.close()
 
-    def _ask(self, socket: Socket, msg_type: str, content: dict[str, Any]) -> None:
+    def _ask(self, channel: str, msg_type: str, content: dict[str, Any]) -> None:
         parts = messages.make(
             msg_type, content, msg_id=uuid.uuid4().hex, session=self._session, at=datetime.now(UTC)
         )
-        socket.send(self._signer.wrap(parts))
+        self._channels.send(Message(channel, parts))
 
-    def _answered(self, raw: list[bytes]) -> None:
+    def _answered(self, _channel: str, parts: list[bytes]) -> None:
         with contextlib.suppress(BadMessage):  # it is asked again
-            header, _, _, content = map(messages.json_object, self._signer.unwrap(raw)[:4])
+            header, _, _, content = map(messages.json_object, parts[:4])
             if header.get("msg_type") == "execute_reply":
                 self._lifted.set()
             else:
