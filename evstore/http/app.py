@@ -25,6 +25,7 @@ from evstore.http import (
     labapi,
     login,
     misc,
+    openapi,
     resolve,
     sessions,
     static,
@@ -43,6 +44,7 @@ ROUTES: tuple[Route, ...] = (
     # The server itself
     Route("GET", "/", misc.root, "lab", Access.PAGE),
     Route("GET", "/api", misc.version, access=Access.PUBLIC),
+    Route("GET", "/api/spec.yaml", openapi.spec, "api", Access.PAGE),
     Route("GET", "/api/me", login.me, "api"),
     Route("PATCH", "/api/me", login.update_me, "api"),
     Route("GET", "/api/status", status.status, "api", activity=False),
@@ -138,6 +140,7 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     app[SERVICES] = services
     app[DOORMAN] = guard.doorman
     app[SOCKETS] = weakref.WeakSet()
+    app[openapi.SPEC] = openapi.Spec(routes, config.base_url)
     app.on_shutdown.append(end_feeds)
     app.on_shutdown.append(close_sockets)
     app.on_shutdown.append(channels.close_kernels)
