@@ -27,6 +27,7 @@ class Config:
     max_body_size: int = 512 * MIB  # bytes
     kernel_transport: str = "ipc"
     default_kernel: str = "python3"
+    legacy_notebooks: str = "native"  # /api/notebooks; "redirect" or "redirect308": to /api/contents
     settings_dir: Path | None = None  # JupyterLab's settings and workspaces; None: where Jupyter has them
 
     def url(self, path: str) -> str:

@@ -108,6 +108,14 @@ class BaseUrl(click.ParamType[str]):
     show_default=True,
     help="The largest request and file, in bytes.",
 )
+@option(
+    "--legacy-notebooks",
+    type=click.Choice(["native", "redirect", "redirect308"]),
+    default="native",
+    show_default=True,
+    help="/api/notebooks: as in IPython 2, or a redirect to /api/contents, by 302 as in Jupyter Server or by 308, "
+    "which keeps method and body.",
+)
 @option("--verbose", "-v", count=True, help="Say more on stderr; twice: every request.")
 def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
     """Serve FOLDER (the current one if none is given) with JupyterLab, or to any other Jupyter client.

@@ -25,6 +25,7 @@ from evstore.kernels.manager import Kernels
 from evstore.kernels.process import LocalLauncher
 from evstore.kernels.specs import KernelSpecs
 from evstore.lab import LabLoader
+from evstore.oldnotebooks import OldNotebooks
 from evstore.projections import tree
 from evstore.sessions import Sessions
 from evstore.store import Store
@@ -85,6 +86,7 @@ async def open_services(
         authorizer=authorizer or AllowAll(),
         store=store,
         contents=Contents(store),
+        old_notebooks=OldNotebooks(store),
         checkpoints=Checkpoints(store),
         history=History(store),
         uploads=Uploads(config.max_body_size),

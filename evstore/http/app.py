@@ -33,6 +33,7 @@ from evstore.http import (
 )
 from evstore.http.auth import DOORMAN
 from evstore.http.guard import Guard
+from evstore.http.old import routes as old
 from evstore.http.routing import Access, Route
 from evstore.http.services import SERVICES, Services
 from evstore.http.sockets import SOCKETS, close_sockets
@@ -103,6 +104,8 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/api/contents" + PATH, contents.patch, "contents"),
     Route("DELETE", "/api/contents" + PATH, contents.delete, "contents"),
     Route("GET", "/files/{path:(?s:.*)}", files.get, "contents", Access.PAGE, referer=True),
+    # What old clients ask for
+    *old.ROUTES,
     # Kernels and sessions
     Route("GET", "/api/kernelspecs", kernelspecs.list_all, "kernelspecs"),
     Route("GET", "/api/kernelspecs/{name}", kernelspecs.get, "kernelspecs"),

@@ -161,8 +161,11 @@ class Guard:
         if error is not None and error.status != 404:
             return http_error_response(error, self._max_body)
         too_many = raw.endswith("/") or raw.startswith("//")
-        if too_many and raw.strip("/") and request.method in REDIRECTED:
-            return without_slashes(request)
+        if too_many and raw.strip("/"):
+            if request.method in REDIRECTED:
+                return without_slashes(request)
+            refused = web.HTTPMethodNotAllowed(request.method, REDIRECTED)
+            return http_error_response(refused, self._max_body)
         raise NotFound(f"There is nothing at {request.path}")
 
     def _unhandled(self, request: web.Request, route: Route | None) -> web.StreamResponse:

@@ -18,6 +18,7 @@ from evstore.kernels.manager import Kernels
 from evstore.kernels.specs import KernelSpecs
 from evstore.lab import LabLoader
 from evstore.notebooks import CellCache
+from evstore.oldnotebooks import OldNotebooks
 from evstore.sessions import Sessions
 from evstore.store import Store
 from evstore.uploads import Uploads
@@ -39,6 +40,7 @@ class Services:
     auth: Auth
     store: Store
     contents: Contents
+    old_notebooks: OldNotebooks
     checkpoints: Checkpoints
     history: History
     uploads: Uploads

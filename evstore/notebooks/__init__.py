@@ -11,6 +11,7 @@ cells of odd shapes, and every notebook that is not valid.
     saving.py   content -> Canonical        reading.py   body -> JSON for clients
     cells.py    what becomes of one cell    cache.py     what became of it, remembered
     text.py     JSON text                   library.py   the one place that calls nbformat
+    versions.py the forms of older servers
 """
 
 from evstore.notebooks.cache import CellCache, Chunk, Piece

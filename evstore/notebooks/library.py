@@ -46,6 +46,26 @@ def read(text: str) -> Node:
     return _nbformat.convert(_reader.reads(text), 4)
 
 
+def read_3(text: str) -> Node:
+    """A notebook of version 3, as it is."""
+    return _nbformat.v3.reads_json(text)
+
+
+def downgrade(content: dict[str, Any]) -> Node:
+    """A notebook of version 4 in version 3. Raises whatever nbformat does when it can't be."""
+    return _nbformat.convert(_nbformat.from_dict(content), 3)
+
+
+def write_py(nb: Node) -> str:
+    """A notebook of version 3 as a Python script with its cells marked."""
+    return _nbformat.v3.writes_py(nb)
+
+
+def read_py(text: str) -> dict[str, Any]:
+    """The notebook of version 4 that such a script stands for."""
+    return _nbformat.convert(_nbformat.v3.reads_py(text), 4)
+
+
 def write(nb: Node) -> str:
     """The text of the file, with its last line feed, in the notebook's own version."""
     return _nbformat.versions[nb["nbformat"]].writes_json(nb) + "\n"

@@ -67,7 +67,8 @@ async def test_slashes_that_belong_there(server: Server):
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
 async def test_what_changes_something_is_not_redirected(server: Server, method: str):
-    assert (await server.fetch(method, "/nowhere/")).status == 404
+    reply = await server.fetch(method, "/nowhere/")
+    assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD, POST, PUT")
 
 
 # -- status, shutdown, reports, events -----------------------------------------------
