@@ -1,0 +1,57 @@
+"""Notebooks in the forms of their time: nbformat 3 (IPython 0.13 to 2), and the `.py` form of IPython's first server. Pure.
+
+nbformat 3 knows worksheets, headings of their own and no cell ids; whatever it has no word for (attachments,
+ids, mime types of its own) is lost, so that it is only given to who asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evstore.errors import Invalid
+from evstore.notebooks import library
+from evstore.notebooks.cells import code_cells
+from evstore.notebooks.reading import to_json
+from evstore.notebooks.text import compact, parse
+
+FORMATS = (3, 4)
+
+
+def content_json(body: bytes, *, trusted: bool, version: int = 4) -> bytes:
+    """The `content` of a stored notebook as JSON, in nbformat `version`. Raises Invalid when it is unreadable."""
+    content, _ = to_json(body, trusted=trusted)
+    if version == 4:
+        return content
+    node = _in_version_3(body, content)
+    for cell in code_cells(node):
+        cell["metadata"]["trusted"] = trusted
+    return compact(node)
+
+
+def file_json(body: bytes, *, version: int | None = None) -> bytes:
+    """The notebook's file: as it is, or written in nbformat 3. Raises Invalid when it is unreadable."""
+    content, _ = to_json(body, trusted=False)
+    return library.write(_in_version_3(body, content)).encode() if version == 3 else body
+
+
+def to_py(body: bytes) -> bytes:
+    """The notebook as a Python script with its cells marked. Raises Invalid when it is unreadable."""
+    content, _ = to_json(body, trusted=False)
+    return library.write_py(_in_version_3(body, content)).encode(errors="backslashreplace")
+
+
+def from_py(script: bytes) -> dict[str, Any]:
+    """The notebook, in the present version, that a script with marked cells stands for. Raises Invalid."""
+    try:
+        return library.read_py(script.decode())
+    except UnicodeDecodeError:
+        raise Invalid("The script is not UTF-8 text.") from None
+
+
+def _in_version_3(body: bytes, content: bytes) -> library.Node:
+    """A notebook that is stored in version 3 as it is; others by way of their content for clients."""
+    try:
+        is_old = parse(body)["nbformat"] == 3
+        return library.read_3(body.decode()) if is_old else library.downgrade(parse(content))
+    except Exception as error:  # nbformat raises whatever Python does where it did not expect a thing
+        raise Invalid(f"The notebook has no form in nbformat 3: {type(error).__name__}: {error}") from error
