@@ -28,6 +28,14 @@ class Config:
     kernel_transport: str = "ipc"
     default_kernel: str = "python3"
     legacy_notebooks: str = "native"  # /api/notebooks; "redirect" or "redirect308": to /api/contents
+    max_kernels: int = 0  # 0: any number
+    kernel_env: tuple[str, ...] = ()  # names of variables that clients may set for their kernels
+    untracked_message_types: tuple[str, ...] = ()  # kernel messages that are no activity; (): Jupyter's list
+    cull_idle_timeout: float = 0.0  # seconds; 0: idle kernels are kept
+    cull_interval: float = 300.0  # seconds
+    cull_busy: bool = False
+    cull_connected: bool = False
+    shutdown_no_activity_timeout: float = 0.0  # seconds; 0: the server runs until it is stopped
     settings_dir: Path | None = None  # JupyterLab's settings and workspaces; None: where Jupyter has them
 
     def url(self, path: str) -> str:

@@ -75,6 +75,10 @@ class CannotStart(Unavailable):
         self.short_message = short_message  # what classic front ends show in the place of a status
 
 
+class CannotRestart(CannotStart):
+    """The kernel has ended, and can't be started again."""
+
+
 class DatabaseError(EvstoreError):
     """The file is not a database that this evstore can open."""
 

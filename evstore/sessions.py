@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
-from evstore.errors import Invalid, NotFound
+from evstore.errors import CannotStart, Gone, Invalid, NotFound
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.manager import Kernels
+from evstore.paths import MAX_PATH, ContentPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Sessions:
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
         self._sessions: dict[str, Session] = {}
-        self._turn = asyncio.Lock()  # two requests for one path must not start two kernels
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()  # by what requests must not change at once
         kernels.on_end(self._kernel_ended)
 
     def all(self) -> list[Session]:
@@ -60,18 +63,32 @@ class Sessions:
         return session
 
     async def open(
-        self, path: str, *, name: str, type: str, kernel_id: str | None = None, kernel_name: str | None = None
+        self,
+        path: str,
+        *,
+        name: str,
+        type: str,
+        kernel_id: str | None = None,
+        kernel_name: str | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> Session:
         """The session of this path: the one that runs, or a new one.
 
-        A new one gets the running kernel `kernel_id`, or a new kernel under that id.
-        Raises CannotStart, and Invalid for a kernel id that can't be one.
+        A new one gets the running kernel `kernel_id`, or a new kernel under that id, with `variables` in
+        its environment. Raises CannotStart, and Invalid for a kernel id that can't be one.
         """
-        async with self._turn:
-            for session in self._sessions.values():
+        _check_path(path)
+        async with self._turn(f"path {path}"):  # two requests for it must not start two kernels
+            for session in self.all():
                 if session.path == path:
-                    return session
-            kernel = await self._kernels.start(kernel_name, path=path, kernel_id=kernel_id, is_session=True)
+                    if not session.kernel.is_ending:
+                        return session
+                    await session.kernel.stop()
+            kernel = await self._kernels.start(
+                kernel_name, path=path, kernel_id=kernel_id, is_session=True, variables=variables
+            )
+            if kernel.is_over:
+                raise CannotStart("The kernel was shut down while the session was opened.")
             session = Session(str(uuid.uuid4()), path, name, type, kernel)
             self._sessions[session.id] = session
             return session
@@ -82,9 +99,16 @@ class Sessions:
         Another kernel takes the place of the old one, which is shut down, unless another
         session uses it. Raises NotFound, CannotStart, and Invalid for an unknown kernel id.
         """
-        async with self._turn:
-            before = self.get(session_id)
-            kernel = await self._other_kernel(before, change)
+        if change.path is not None:
+            _check_path(change.path)
+        async with self._turn(session_id):
+            kernel = await self._other_kernel(self.get(session_id), change)
+            before = self._sessions.get(
+                session_id
+            )  # it may have been renamed meanwhile, or its kernel have died
+            if before is None or kernel.is_over:
+                await self._drop(kernel)
+                raise NotFound(f"Session not found: {session_id}")
             session = replace(
                 before,
                 path=before.path if change.path is None else change.path,
@@ -94,13 +118,14 @@ class Sessions:
             )
             self._sessions[session_id] = session
             kernel.follow(before.path, session.path)
-        if kernel is not before.kernel and not self._uses(before.kernel):
-            await before.kernel.stop()
+        await self._drop(before.kernel)
         return session
 
     async def delete(self, session_id: str) -> None:
-        """End a session, and its kernel with it. Raises NotFound."""
-        await self.get(session_id).kernel.stop()
+        """End a session, and its kernel with it. Raises NotFound, and Gone when the kernel ends already."""
+        async with self._turn(session_id):
+            if not await self.get(session_id).kernel.stop():
+                raise Gone("Kernel deleted before session")
 
     async def entry_moved(self, old_path: str, new_path: str) -> None:
         """A file or folder has another path now: its session, or all sessions below it, have too."""
@@ -124,8 +149,19 @@ class Sessions:
             return await self._kernels.start(change.kernel_name, path=path, is_session=True)
         return session.kernel
 
-    def _uses(self, kernel: Kernel) -> bool:
-        return any(session.kernel is kernel for session in self._sessions.values())
+    async def _drop(self, kernel: Kernel) -> None:
+        """Stop the kernel, unless a session uses it."""
+        if not any(session.kernel is kernel for session in self._sessions.values()):
+            await kernel.stop()
+
+    def _turn(self, key: str) -> asyncio.Lock:
+        return self._turns.setdefault(key, asyncio.Lock())
 
     def _kernel_ended(self, kernel: Kernel) -> None:
         self._sessions = {key: one for key, one in self._sessions.items() if one.kernel is not kernel}
+
+
+def _check_path(path: str) -> None:
+    """It may be that of no file, such as a console's. Raises NotFound and Invalid."""
+    if len(ContentPath.parse(path).encode()) > MAX_PATH:
+        raise Invalid(f"The path is longer than {MAX_PATH} bytes.")

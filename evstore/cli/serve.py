@@ -28,6 +28,7 @@ from evstore.cli.server import run
 from evstore.config import MIB, Config
 from evstore.errors import Locked
 from evstore.http.services import Services
+from evstore.kernels.culling import INTERVAL
 from evstore.store import Store
 from evstore.transfer.importing import import_once
 
@@ -100,6 +101,53 @@ class BaseUrl(click.ParamType[str]):
 )
 @option(
     "--default-kernel", default="python3", show_default=True, help="The kernel for notebooks that name none."
+)
+@option(
+    "--max-kernels",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How many kernels may run; 0 is any number.",
+)
+@option(
+    "--kernel-env",
+    metavar="NAME",
+    multiple=True,
+    help="A variable that clients may set for a kernel they start, besides those named KERNEL_*. May be repeated.",
+)
+@option(
+    "--cull-idle-timeout",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seconds without activity after which a kernel that nobody is connected to is shut down; 0 is never. "
+    "A kernelspec may say otherwise for its kernels: metadata.cull_idle_timeout.",
+)
+@option(
+    "--cull-interval",
+    type=click.FloatRange(min=0, min_open=True),
+    default=INTERVAL,
+    show_default=True,
+    help="Seconds between looks for idle kernels.",
+)
+@option(
+    "--cull-busy", is_flag=True, help="Shut down kernels without activity also while they execute something."
+)
+@option(
+    "--cull-connected", is_flag=True, help="Shut down idle kernels also while somebody is connected to them."
+)
+@option(
+    "--untracked-message-types",
+    metavar="TYPE",
+    multiple=True,
+    help="A type of kernel messages that is no activity. Repeat it for each.  [default: as in Jupyter]",
+)
+@option(
+    "--shutdown-no-activity-timeout",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seconds without a kernel, a terminal and a request after which the server stops; 0 is never.",
 )
 @option(
     "--max-body-size",

@@ -21,6 +21,9 @@ from evstore.history import History
 from evstore.http.cache import ReplyCache
 from evstore.http.server import serving
 from evstore.http.services import Services
+from evstore.http.status import stop_when_unused
+from evstore.kernels.activity import UNTRACKED
+from evstore.kernels.culling import Culler, Culling
 from evstore.kernels.manager import Kernels
 from evstore.kernels.process import LocalLauncher
 from evstore.kernels.specs import KernelSpecs
@@ -79,7 +82,13 @@ async def open_services(
     store.subscribe(replies.heard)
     kernelspecs = KernelSpecs(config.default_kernel)
     launcher = LocalLauncher(kernelspecs.manager, transport=config.kernel_transport)
-    kernels = Kernels(config.folder, kernelspecs, launcher)
+    kernels = Kernels(
+        config.folder,
+        kernelspecs,
+        launcher,
+        limit=config.max_kernels,
+        untracked=frozenset(config.untracked_message_types) or UNTRACKED,
+    )
     services = Services(
         config=config,
         auth=Auth.of(config, secret),
@@ -97,12 +106,30 @@ async def open_services(
         sessions=Sessions(kernels),
         stop=stop or asyncio.Event(),
     )
-    moves = asyncio.create_task(follow_moves(store, services.sessions))
+    background = [
+        asyncio.create_task(work)
+        for work in (
+            follow_moves(store, services.sessions),
+            Culler(kernels, culling_of(config)).run(),
+            stop_when_unused(services),
+        )
+    ]
     try:
         yield services
     finally:
-        moves.cancel()
+        for task in background:
+            task.cancel()
         services.uploads.close()
+
+
+def culling_of(config: Config) -> Culling:
+    """Which kernels are culled, by the settings."""
+    return Culling(
+        idle_timeout=config.cull_idle_timeout,
+        interval=config.cull_interval,
+        busy=config.cull_busy,
+        connected=config.cull_connected,
+    )
 
 
 async def follow_moves(store: Store, sessions: Sessions) -> None:

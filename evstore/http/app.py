@@ -53,7 +53,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/nbconvert", misc.exporters, "nbconvert"),
     Route("POST", "/api/shutdown", misc.shutdown, "server"),
     Route("POST", "/api/security/csp-report", misc.csp_report, "csp", xsrf=False, activity=False),
-    Route("GET", "/api/events/subscribe", misc.events, "events", execute=True),
+    Route("GET", "/api/events/subscribe", misc.events, "events", execute=True, activity=False),
     Route("GET", "/lsp/status", misc.language_servers, "lsp", activity=False),
     Route("GET", "/login", login.login_page, access=Access.PUBLIC),
     Route("POST", "/login", login.login, access=Access.PUBLIC, form=True),
@@ -116,7 +116,9 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/api/kernels/{kernel_id}", kernels.delete, "kernels"),
     Route("POST", "/api/kernels/{kernel_id}/interrupt", kernels.interrupt, "kernels", execute=True),
     Route("POST", "/api/kernels/{kernel_id}/restart", kernels.restart, "kernels", execute=True),
-    Route("GET", "/api/kernels/{kernel_id}/channels", channels.channels, "kernels", execute=True),
+    Route(
+        "GET", "/api/kernels/{kernel_id}/channels", channels.channels, "kernels", execute=True, activity=False
+    ),
     Route("GET", "/api/sessions", sessions.list_all, "sessions"),
     Route("POST", "/api/sessions", sessions.open_session, "sessions"),
     Route("GET", "/api/sessions/{session_id}", sessions.get, "sessions"),

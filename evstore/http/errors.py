@@ -19,6 +19,7 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.Full: 507,
     errors.ReadOnly: 503,
     errors.Unavailable: 501,
+    errors.CannotRestart: 500,  # as in jupyter_server
     errors.DatabaseError: 500,
     errors.Locked: 500,
 }

@@ -127,7 +127,7 @@ class Guard:
             target = quote(without_token(request), safe="/")
             return redirect(f"{self._base_url}login?next={target}")
         request[CALLER] = caller
-        if route.activity and "no_track_activity" not in request.rel_url.raw_query_string:
+        if route.activity and route.access is Access.API and not _is_untracked(request):
             self._activity.last = time.time()
         is_download = route.referer and "text/html" not in request.headers.get("Accept", "")
         if is_page and not is_download and "token" in request.query:
@@ -203,6 +203,11 @@ class Guard:
         if access is not Access.ASSET:
             for cookie in self.doorman.due_cookies(request):
                 headers.add("Set-Cookie", cookie)
+
+
+def _is_untracked(request: web.Request) -> bool:
+    """Whether the request itself says that it is no use of the server."""
+    return "no_track_activity" in request.rel_url.raw_query_string and "no_track_activity" in request.query
 
 
 def _check_utf8(raw_path: str) -> None:

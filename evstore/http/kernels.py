@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from evstore.errors import Invalid
+from evstore.errors import Invalid, NotFound
 from evstore.http.reply import json_object, json_reply, no_content
 from evstore.http.services import services
+from evstore.kernels.environment import requested
 from evstore.kernels.kernel import Kernel
 
 
@@ -24,12 +25,17 @@ def kernel_model(kernel: Kernel) -> dict[str, Any]:
     }
 
 
-def text_field(data: dict[str, Any], name: str) -> str | None:
-    """The string in a JSON object's field; None when it is missing, null or empty. Raises Invalid."""
+def string_field(data: dict[str, Any], name: str) -> str | None:
+    """The string in a JSON object's field; None when it is missing or null. Raises Invalid."""
     value = data.get(name)
     if value is not None and not isinstance(value, str):
-        raise Invalid(f"The field {name!r} must be a string, not {value!r}.")
-    return value or None
+        raise Invalid(f"The field {name!r} must be a string, not {repr(value)[:100]}.")
+    return value
+
+
+def text_field(data: dict[str, Any], name: str) -> str | None:
+    """As `string_field`, and None when the string is empty."""
+    return string_field(data, name) or None
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -38,10 +44,13 @@ async def list_all(request: web.Request) -> web.Response:
 
 
 async def start(request: web.Request) -> web.Response:
-    """POST /api/kernels: `name`, `path` (where it runs) and `kernel_id` are all optional."""
+    """POST /api/kernels: `name`, `path` (where it runs), `kernel_id` and `env` are all optional."""
     data = await json_object(request)
     kernel = await services(request).kernels.start(
-        text_field(data, "name"), path=text_field(data, "path") or "", kernel_id=text_field(data, "kernel_id")
+        text_field(data, "name"),
+        path=string_field(data, "path"),
+        kernel_id=text_field(data, "kernel_id"),
+        variables=requested(data.get("env"), services(request).config.kernel_env),
     )
     location = services(request).config.url(f"api/kernels/{quote(kernel.id)}")
     return json_reply(kernel_model(kernel), status=201, headers={"Location": location})
@@ -54,7 +63,9 @@ async def get(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     """DELETE /api/kernels/{id}: returns when the process has ended."""
-    await _kernel(request).stop()
+    kernel = _kernel(request)
+    if not await kernel.stop():  # somebody else was faster
+        raise NotFound(f"Kernel does not exist: {kernel.id}")
     return no_content()
 
 

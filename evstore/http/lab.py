@@ -16,7 +16,6 @@ from evstore.http.pages import page as own_page
 from evstore.http.redirect import without_slashes
 from evstore.http.services import services
 from evstore.http.static import check_names, file_response, find_file
-from evstore.kernels.activity import UNTRACKED
 from evstore.lab import INSTALL
 from evstore.lab.styles import with_absolute_urls
 
@@ -40,7 +39,7 @@ async def page(request: web.Request) -> web.StreamResponse:
     if "rest" in found:
         of_address["notFoundUrl"] = request.path
     lab = await service.lab.get()
-    html = await asyncio.to_thread(lab.page.html, sorted(UNTRACKED), **of_address)
+    html = await asyncio.to_thread(lab.page.html, sorted(services(request).kernels.untracked), **of_address)
     request.app[DOORMAN].xsrf(request)
     return web.Response(text=html, content_type="text/html", headers={"Cache-Control": "no-cache"})
 

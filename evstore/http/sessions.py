@@ -8,9 +8,10 @@ from urllib.parse import quote
 from aiohttp import web
 
 from evstore.errors import Invalid
-from evstore.http.kernels import kernel_model, text_field
+from evstore.http.kernels import kernel_model, string_field, text_field
 from evstore.http.reply import json_object, json_reply, no_content
 from evstore.http.services import services
+from evstore.kernels.environment import requested
 from evstore.sessions import Change, Session
 
 
@@ -36,7 +37,7 @@ async def list_all(request: web.Request) -> web.Response:
 async def open_session(request: web.Request) -> web.Response:
     """POST /api/sessions: the session of a path. 201 also when it runs already: then it is that one."""
     data = await json_object(request, required=True)
-    change = _change(data)
+    change = _change(data, "")
     if change.path is None:
         raise Invalid("Missing field in JSON data: path")
     if change.type is None:
@@ -47,6 +48,7 @@ async def open_session(request: web.Request) -> web.Response:
         type=change.type,
         kernel_id=change.kernel_id,
         kernel_name=change.kernel_name,
+        variables=requested(data.get("env"), services(request).config.kernel_env),
     )
     location = services(request).config.url(f"api/sessions/{quote(session.id)}")
     return json_reply(session_model(session), status=201, headers={"Location": location})
@@ -59,8 +61,10 @@ async def get(request: web.Request) -> web.Response:
 
 async def patch(request: web.Request) -> web.Response:
     """PATCH /api/sessions/{id}: any of path, name, type and kernel."""
-    change = _change(await json_object(request, required=True))
-    session = await services(request).sessions.change(request.match_info["session_id"], change)
+    data = await json_object(request, required=True)
+    sessions = services(request).sessions
+    before = sessions.get(request.match_info["session_id"])
+    session = await sessions.change(before.id, _change(data, before.path))
     return json_reply(session_model(session))
 
 
@@ -70,25 +74,40 @@ async def delete(request: web.Request) -> web.Response:
     return no_content()
 
 
-def _change(data: dict[str, Any]) -> Change:
-    """What the body of POST and PATCH says, also in the form that it had until IPython 3."""
+def _change(data: dict[str, Any], path: str) -> Change:
+    """What the body of POST and PATCH says, also in the forms of old clients. `path` is the session's so far."""
     old = _object_field(data, "notebook")
-    if old:
-        data = data | {"type": "notebook"}
-        path = text_field(old, "path") if "path" in old else text_field(old, "name")
-        data = data | ({"path": path} if path is not None else {})
+    if (old_path := _old_path(old, path)) is not None:
+        data = {"name": old_path.rpartition("/")[2]} | data | {"type": "notebook", "path": old_path}
     kernel = _object_field(data, "kernel")
     return Change(
-        path=text_field(data, "path"),
-        name=text_field(data, "name"),
+        path=string_field(data, "path"),
+        name=string_field(data, "name"),
         type=text_field(data, "type"),
         kernel_id=text_field(kernel, "id"),
         kernel_name=text_field(kernel, "name"),
     )
 
 
+def _old_path(notebook: dict[str, Any], before: str) -> str | None:
+    """The path that the object `notebook` means.
+
+    In IPython 2 `name` is the notebook's and `path` its folder's; in IPython 3, and whatever came after it,
+    `path` is the notebook's, and a `name` beside it repeats the end of it.
+    """
+    name, path = text_field(notebook, "name"), string_field(notebook, "path")
+    if name is None:
+        return path or None
+    if path is None:
+        path = before.rpartition("/")[0]
+    elif path.rpartition("/")[2] == name:
+        return path
+    folder = path.strip("/")
+    return f"{folder}/{name}" if folder else name
+
+
 def _object_field(data: dict[str, Any], name: str) -> dict[str, Any]:
     value = data.get(name)
     if value is not None and not isinstance(value, dict):
-        raise Invalid(f"The field {name!r} must be an object, not {value!r}.")
+        raise Invalid(f"The field {name!r} must be an object, not {repr(value)[:100]}.")
     return cast("dict[str, Any]", value or {})

@@ -44,10 +44,11 @@ class Activity:
 
     at: datetime
     state: str = STARTING
+    untracked: frozenset[str] = UNTRACKED
 
     def note(self, msg_type: str, parent_type: str | None, at: datetime) -> None:
         """A message came from the kernel on iopub."""
-        if parent_type not in UNTRACKED or msg_type not in UNTRACKED or self.state == BUSY:
+        if parent_type not in self.untracked or msg_type not in self.untracked or self.state == BUSY:
             self.at = at
 
     def note_status(self, state: str, parent_type: str | None) -> None:
@@ -55,7 +56,7 @@ class Activity:
 
         A debug request may be answered in the middle of a long run: its idle is not the kernel's.
         """
-        if parent_type not in UNTRACKED:
+        if parent_type not in self.untracked:
             self.state = state
         elif state != STARTING:
             self.came_up()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from evstore.errors import CannotStart, NotFound
+from evstore.errors import CannotRestart, CannotStart, NotFound
 from evstore.kernels.activity import DEAD, RESTARTING
 from evstore.kernels.client import FINAL, Client, Link
-from evstore.kernels.endpoint import Ended, Process
+from evstore.kernels.endpoint import Ended, Endpoint, Process
 from evstore.kernels.place import Place
 from evstore.kernels.pump import Pump
 from evstore.paths import ContentPath
@@ -35,9 +35,12 @@ class Kernel:
         process: Process,
         place: Place,
         ended: Callable[[Kernel], None],
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         self.id = kernel_id
         self.name = name
+        self.metadata = metadata or {}  # its kernelspec's
+        self.is_ending = False  # somebody has asked for its end
         self._pump = pump
         self._process = process
         self._place = place
@@ -46,6 +49,7 @@ class Kernel:
         self._is_over = False
         self._deaths = 0
         self._launched_at = 0.0
+        self._launching: asyncio.Future[Endpoint] | None = None
         self._warm_up: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -53,6 +57,11 @@ class Kernel:
     def state(self) -> str:
         """starting, idle, busy, restarting or dead."""
         return self._pump.activity.state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended: it does not come back."""
+        return self._is_over
 
     @property
     def last_activity(self) -> datetime:
@@ -101,20 +110,41 @@ class Kernel:
                 await self._process.interrupt()
 
     async def restart(self) -> None:
-        """Stop the process and launch another; returns before that answers. Raises CannotStart."""
+        """Stop the process and launch another; returns before that answers.
+
+        Raises CannotRestart, and NotFound when the kernel was shut down before or meanwhile.
+        """
         async with self._turn:
             self._check_alive()
             self._deaths = 0
             self._pump.activity.state = RESTARTING
             await self._process.stop(restart=True)
-            await self._launch_again()
+            try:
+                await self._launch_again()
+            except CannotStart as error:
+                if self.is_ending:
+                    self._check_alive()
+                raise CannotRestart(error.message, short_message=error.short_message) from error
 
-    async def stop(self, code: int = FINAL, reason: str = "The kernel was shut down.") -> None:
-        """End the kernel, and its websockets with this code. Nothing happens if it is over already."""
+    async def stop(self, code: int = FINAL, reason: str = "The kernel was shut down.") -> bool:
+        """End the kernel, and its websockets with this code. Returns when it is over.
+
+        The result is whether this call has ended it: False when it was over, or being ended, already.
+        """
+        is_first = not (self.is_ending or self._is_over)
+        self.is_ending = True
+        if self._launching is not None:
+            self._launching.cancel()  # or it may take as long as it likes
         async with self._turn:
             if not self._is_over:
                 await self._process.stop()
                 await self._finish(code, reason)
+        return is_first
+
+    async def settled(self) -> bool:
+        """Wait until it has been started, restarted or stopped, if it is being. Returns whether it lives."""
+        async with self._turn:
+            return not self._is_over
 
     # inside: always with the turn taken
 
@@ -123,7 +153,18 @@ class Kernel:
             raise NotFound(f"Kernel does not exist: {self.id}")
 
     async def _launch(self) -> None:
-        endpoint = await self._process.launch(self._place)
+        if self.is_ending:
+            raise CannotStart("The kernel was shut down meanwhile.")
+        self._launching = asyncio.ensure_future(self._process.launch(self._place))
+        try:
+            endpoint = await self._launching
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if this is None or this.cancelling():
+                raise
+            raise CannotStart("The kernel was shut down while it was starting.") from None
+        finally:
+            self._launching = None
         self._pump.attach(endpoint)
         self._warm_up = asyncio.create_task(self._pump.warm_up())
         self._launched_at = asyncio.get_running_loop().time()
@@ -187,4 +228,5 @@ class Kernel:
         try:
             await self._launch_again()
         except CannotStart as error:
-            logger.error("Kernel %s (%s) is given up: %s", self.id, self.name, error.message)
+            if not self.is_ending:
+                logger.error("Kernel %s (%s) is given up: %s", self.id, self.name, error.message)

@@ -6,17 +6,19 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
-from evstore.errors import CannotStart, Invalid, NotFound, Unavailable
+from evstore.errors import CannotStart, Forbidden, Invalid, NotFound, Unavailable
+from evstore.kernels.activity import UNTRACKED
 from evstore.kernels.client import RESTART
 from evstore.kernels.endpoint import Launcher
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.place import Place
 from evstore.kernels.process import LocalLauncher
 from evstore.kernels.pump import Pump
-from evstore.kernels.specs import KernelSpecs
+from evstore.kernels.specs import KernelSpec, KernelSpecs
 from evstore.paths import ContentPath
 
 logger = logging.getLogger(__name__)
@@ -27,10 +29,22 @@ KERNEL_ID = re.compile(r"[\w-]{1,100}", re.ASCII)  # it becomes a part of file n
 class Kernels:
     """Starts kernels and knows the running ones by id."""
 
-    def __init__(self, folder: Path, specs: KernelSpecs, launcher: Launcher | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        specs: KernelSpecs,
+        launcher: Launcher | None = None,
+        *,
+        limit: int = 0,
+        untracked: frozenset[str] = UNTRACKED,
+    ) -> None:
+        """`limit` is how many may run, 0 any number; `untracked` are types of messages that are no activity."""
         self._folder = folder
         self._specs = specs
         self._launcher = launcher or LocalLauncher(specs.manager)
+        self._limit = limit
+        self.untracked = untracked
+        self._last_activity = datetime.now(UTC)  # of those that have ended
         self._kernels: dict[str, Kernel] = {}
         self._is_closed = False
         self._listeners: list[Callable[[Kernel], None]] = []
@@ -42,6 +56,11 @@ class Kernels:
     def all(self) -> list[Kernel]:
         """The running kernels, the oldest first."""
         return list(self._kernels.values())
+
+    @property
+    def last_activity(self) -> datetime:
+        """When a kernel last did something for somebody, be it one that runs no more."""
+        return max([self._last_activity, *(kernel.last_activity for kernel in self.all())])
 
     def find(self, kernel_id: str) -> Kernel | None:
         return self._kernels.get(kernel_id)
@@ -57,29 +76,36 @@ class Kernels:
         self,
         name: str | None = None,
         *,
-        path: str = "",
+        path: str | None = None,
         kernel_id: str | None = None,
         is_session: bool = False,
+        variables: Mapping[str, str] | None = None,
     ) -> Kernel:
-        """Start a kernel, or return the running one of that id.
+        """Start a kernel, or return the running one of that id, whatever its name.
 
-        `path` is an API path: the kernel runs in the nearest folder at or above it that exists.
-        Raises CannotStart for a kernel that is not installed or does not come up.
+        `path` is an API path: the kernel runs in the nearest folder at or above it that exists, and
+        without a path where the server runs. `variables` are for its environment.
+        Raises CannotStart for a kernel that is not installed or does not come up, Forbidden when the
+        most that may run do.
         """
         if kernel_id is None:
             kernel_id = str(uuid.uuid4())
         elif not KERNEL_ID.fullmatch(kernel_id):
             raise Invalid(f"{kernel_id!r} can't be a kernel's id: letters, digits, _ and - are possible.")
-        place = Place(self._folder, ContentPath.parse(path), is_session)
-        name = await self._installed(name)
+        parsed = None if path is None else ContentPath.parse(path)
+        if running := await self._running(kernel_id):
+            return running
+        spec = await self._installed(name)
         if self._is_closed:
             raise Unavailable("The server is shutting down.")
-        if kernel_id in self._kernels:
-            return self._kernels[kernel_id]
-        kernel = self._make(kernel_id, name, place)
+        if running := await self._running(kernel_id):  # since the last look
+            return running
+        if 0 < self._limit <= len(self._kernels):
+            raise Forbidden(f"{self._limit} kernels run already, and no more may: shut one down first.")
+        kernel = self._make(kernel_id, spec, Place(self._folder, parsed, is_session, variables or {}))
         self._kernels[kernel_id] = kernel
         await kernel.start()
-        logger.info("Kernel %s (%s) started", kernel_id, name)
+        logger.info("Kernel %s (%s) started", kernel_id, spec.name)
         return kernel
 
     async def close(self) -> None:
@@ -91,11 +117,18 @@ class Kernels:
                 logger.error("A kernel could not be stopped: %s", result)
         await self._launcher.close()
 
-    async def _installed(self, name: str | None) -> str:
-        """The exact name of an installed kernel, the default one's for None. Raises CannotStart."""
+    async def _running(self, kernel_id: str) -> Kernel | None:
+        """The kernel of this id, once it has been started; one that is being stopped does not count."""
+        while (kernel := self._kernels.get(kernel_id)) is not None:
+            if await kernel.settled():
+                return kernel
+        return None
+
+    async def _installed(self, name: str | None) -> KernelSpec:
+        """The kernelspec of this name, the default one for None. Raises CannotStart."""
         wanted = name or self._specs.default_among(await self._specs.all())
         try:
-            return (await self._specs.get(wanted)).name
+            return await self._specs.get(wanted)
         except NotFound:
             raise CannotStart(
                 f"The '{wanted}' kernel is not available. Please pick another suitable kernel instead, "
@@ -103,12 +136,15 @@ class Kernels:
                 short_message=f"{wanted} not found",
             ) from None
 
-    def _make(self, kernel_id: str, name: str, place: Place) -> Kernel:
-        process = self._launcher.process(kernel_id, name)
-        return Kernel(kernel_id, name, Pump(kernel_id), process, place, self._ended)
+    def _make(self, kernel_id: str, spec: KernelSpec, place: Place) -> Kernel:
+        process = self._launcher.process(kernel_id, spec.name)
+        pump = Pump(kernel_id)
+        pump.activity.untracked = self.untracked
+        return Kernel(kernel_id, spec.name, pump, process, place, self._ended, spec.metadata)
 
     def _ended(self, kernel: Kernel) -> None:
         if self._kernels.get(kernel.id) is kernel:
             del self._kernels[kernel.id]
+            self._last_activity = max(self._last_activity, kernel.last_activity)
             for listener in self._listeners:
                 listener(kernel)

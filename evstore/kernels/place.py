@@ -1,8 +1,9 @@
-"""Where on the disk a kernel runs."""
+"""Where a kernel runs: its folder on the disk, and what it is told in its environment."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evstore.paths import ContentPath
@@ -13,12 +14,18 @@ class Place:
     """A place in the served folder, for a kernel to be started in now or again later."""
 
     root: Path  # the served folder
-    path: ContentPath  # of the notebook, or of a folder; a rename changes it
+    path: ContentPath | None  # of the notebook, or of a folder; a rename changes it. None: the server's own
     is_session: bool  # the kernel is told the path, as JPY_SESSION_NAME
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])  # that its client has set
 
     def folder(self) -> Path:
-        """The nearest folder at or above the path that exists, and never one outside the served folder."""
+        """The nearest folder at or above the path that exists, and never one outside the served folder.
+
+        Without a path it is where the server itself was started, as in jupyter_server.
+        """
         root = self.root.resolve()
+        if self.path is None:
+            return _current(root)
         folder = root
         for name in self.path.names:
             try:
@@ -32,4 +39,20 @@ class Place:
 
     def session_name(self) -> str | None:
         """The notebook's full path, for the kernel to know."""
-        return str(self.folder() / self.path.name) if self.is_session else None
+        if not self.is_session or self.path is None:
+            return None
+        return str(self.folder() / self.path.name)
+
+    def environment(self) -> dict[str, str]:
+        """What the kernel's environment has besides the server's and its kernelspec's."""
+        session_name = self.session_name()
+        own = {} if session_name is None else {"JPY_SESSION_NAME": session_name}
+        return {**self.variables, **own}
+
+
+def _current(root: Path) -> Path:
+    """Where the server runs; `root` when somebody has removed that folder."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return root

@@ -90,8 +90,7 @@ class KernelProcess:
         """Start the process there. Raises CannotStart when that fails."""
         environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
         environment.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or ipykernel starts with a warning
-        if (session_name := place.session_name()) is not None:
-            environment["JPY_SESSION_NAME"] = session_name
+        environment.update(place.environment())
         output = self._printed.open()
         try:
             await self._manager.start_kernel(

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jupyter_client.kernelspec import KernelSpec as FoundSpec
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
@@ -32,11 +32,24 @@ class KernelSpec:
     folder: Path
 
     @property
+    def metadata(self) -> dict[str, object]:
+        """What the kernel says beyond the usual fields: its provisioner, when it is culled."""
+        metadata: object = self.spec.get("metadata")
+        return cast("dict[str, object]", metadata) if isinstance(metadata, dict) else {}
+
+    @property
     def resources(self) -> dict[str, str]:
         """The files that front ends want to know of, by what they call them: logos, kernel.js, kernel.css."""
         names = [name for name in ("kernel.js", "kernel.css") if (self.folder / name).exists()]
         logos = {path.stem: path.name for path in sorted(self.folder.glob("logo-*"))}
         return {name: name for name in names} | logos
+
+
+class _FoundSpec(FoundSpec):
+    """What kernel.json says. Many say more than Jupyter knows, which traitlets would complain about on stderr."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**{name: value for name, value in fields.items() if self.has_trait(name)})
 
 
 class KernelSpecs:
@@ -45,7 +58,7 @@ class KernelSpecs:
     def __init__(self, default: str = PYTHON) -> None:
         self._default = default
         self._warned: set[str] = set()
-        self.manager = KernelSpecManager(log=quiet)
+        self.manager = KernelSpecManager(log=quiet, kernel_spec_class=_FoundSpec)
 
     async def all(self) -> dict[str, KernelSpec]:
         """The kernelspecs that can be read, by name. One that can't is warned about and left out."""

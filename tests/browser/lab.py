@@ -128,7 +128,7 @@ class Lab:
 
     async def new_notebook(self, name: str = "") -> None:
         """Start one from the launcher; with a name, save it under that."""
-        await self.page.locator(".jp-LauncherCard[data-category='Notebook']").click()
+        await self.page.locator(f".jp-LauncherCard[data-category='Notebook'][title='{KERNEL}']").click()
         await self.idle()
         if name:
             await self.save_as_new(name)

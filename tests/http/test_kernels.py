@@ -104,10 +104,13 @@ async def test_a_body_that_is_no_object(server: Server, body: bytes) -> None:
     assert reply.json()["message"]
 
 
-async def test_it_runs_where_it_is_told(server: Server) -> None:
+async def test_it_runs_where_it_is_told(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = server.services.config.folder.resolve()
     (root / "sub").mkdir()
-    for path, folder in ((None, root), ("", root), ("/sub", root / "sub"), ("sub/gone", root / "sub")):
+    monkeypatch.chdir(tmp_path)  # where the server runs
+    for path, folder in ((None, tmp_path), ("", root), ("/sub", root / "sub"), ("sub/gone", root / "sub")):
         kernel = await start_kernel(server, path=path)
         async with connected(server, kernel) as client:
             assert await client.run("import os; print(os.getcwd())") == f"{folder}\n"

@@ -59,3 +59,13 @@ def test_coming_up(before: str, after: str) -> None:
     activity = Activity(START, before)
     activity.came_up()
     assert activity.state == after
+
+
+def test_which_messages_count_is_a_setting() -> None:
+    activity = Activity(START, IDLE, frozenset(("status", "execute_request")))
+    activity.note("status", "execute_request", LATER)
+    activity.note_status("busy", "execute_request")
+    assert (activity.at, activity.state) == (START, IDLE)
+    activity.note("status", "kernel_info_request", LATER)
+    activity.note_status("busy", "kernel_info_request")
+    assert (activity.at, activity.state) == (LATER, BUSY)

@@ -48,3 +48,20 @@ def test_folder(root: Path, path: str, folder: str) -> None:
 def test_session_name(root: Path) -> None:
     assert Place(root, ContentPath("sub/nb.ipynb"), True).session_name() == str(root / "sub" / "nb.ipynb")
     assert Place(root, ContentPath("sub/nb.ipynb"), False).session_name() is None
+    assert Place(root, None, True).session_name() is None
+
+
+def test_without_a_path_it_is_where_the_server_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = root.with_name("elsewhere")
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert Place(root, None, False).folder() == elsewhere
+    elsewhere.rmdir()
+    assert Place(root, None, False).folder() == root
+
+
+def test_environment(root: Path) -> None:
+    wanted = {"KERNEL_USERNAME": "ann", "JPY_SESSION_NAME": "what a client says"}
+    assert Place(root, ContentPath("nb.ipynb"), False, wanted).environment() == wanted
+    told = wanted | {"JPY_SESSION_NAME": str(root / "nb.ipynb")}
+    assert Place(root, ContentPath("nb.ipynb"), True, wanted).environment() == told

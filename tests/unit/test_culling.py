@@ -1,0 +1,58 @@
+"""Which kernels are culled."""
+
+from __future__ import annotations
+
+import pytest
+
+from evstore.kernels.culling import Culling, own_timeout
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("rules", "state", "idle", "connections", "own", "is_culled"),
+    [
+        (Culling(idle_timeout=HOUR), "idle", HOUR + 1, 0, None, True),
+        (Culling(idle_timeout=HOUR), "idle", HOUR, 0, None, False),
+        (Culling(idle_timeout=HOUR), "starting", HOUR + 1, 0, None, True),  # it never answered
+        (Culling(idle_timeout=0), "idle", 1e9, 0, None, False),
+        (Culling(idle_timeout=-1), "idle", 1e9, 0, None, False),
+        # somebody needs it
+        (Culling(idle_timeout=HOUR), "busy", HOUR + 1, 0, None, False),
+        (Culling(idle_timeout=HOUR), "idle", HOUR + 1, 1, None, False),
+        (Culling(idle_timeout=HOUR, busy=True), "busy", HOUR + 1, 0, None, True),
+        (Culling(idle_timeout=HOUR, busy=True), "busy", HOUR + 1, 1, None, False),
+        (Culling(idle_timeout=HOUR, connected=True), "idle", HOUR + 1, 2, None, True),
+        (Culling(idle_timeout=HOUR, connected=True), "busy", HOUR + 1, 2, None, False),
+        (Culling(idle_timeout=HOUR, connected=True, busy=True), "busy", HOUR + 1, 2, None, True),
+        # its kernelspec has a limit of its own
+        (Culling(idle_timeout=HOUR), "idle", 61, 0, 60.0, True),
+        (Culling(idle_timeout=HOUR), "idle", HOUR + 1, 0, 2 * HOUR, False),
+        (Culling(idle_timeout=HOUR), "idle", 1e9, 0, 0.0, False),
+        (Culling(idle_timeout=HOUR), "idle", 1e9, 0, -1.0, False),
+        (Culling(idle_timeout=HOUR), "busy", 61, 0, 60.0, False),
+    ],
+)
+def test_culling(
+    rules: Culling, state: str, idle: float, connections: int, own: float | None, is_culled: bool
+) -> None:
+    assert rules.allows(state, idle, connections, own) == is_culled
+
+
+@pytest.mark.parametrize(
+    ("metadata", "timeout"),
+    [
+        ({}, None),
+        ({"cull_idle_timeout": 60}, 60.0),
+        ({"cull_idle_timeout": 0.5}, 0.5),
+        ({"cull_idle_timeout": 0}, 0.0),
+        ({"cull_idle_timeout": -1}, -1.0),
+        ({"cull_idle_timeout": "60"}, None),
+        ({"cull_idle_timeout": None}, None),
+        ({"cull_idle_timeout": True}, None),
+        ({"cull_idle_timeout": [60]}, None),
+        ({"cull_idle_timeout": float("nan")}, None),
+    ],
+)
+def test_a_kernelspecs_own_limit(metadata: dict[str, object], timeout: float | None) -> None:
+    assert own_timeout(metadata) == timeout
