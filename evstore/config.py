@@ -18,6 +18,7 @@ class Config:
     port: int = 8888
     port_retries: int = 0  # how many ports after it may be taken in its place
     base_url: str = "/"  # begins and ends with a slash
+    app: str = "lab"  # the front end that `/` opens: lab or notebook
     token: str = ""  # "" with no password either: everybody is let in
     password_hash: str = ""  # argon2
     allow_origin: str = ""  # one origin, or "*"

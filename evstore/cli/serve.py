@@ -26,9 +26,11 @@ from evstore.cli.output import describe_import, progress
 from evstore.cli.running import RunningServer, announced, private_file, write_private
 from evstore.cli.server import run
 from evstore.config import MIB, Config
-from evstore.errors import Locked
+from evstore.errors import Locked, Unavailable
 from evstore.http.services import Services
 from evstore.kernels.culling import INTERVAL
+from evstore.lab import is_installed
+from evstore.lab.apps import APPS, LAB
 from evstore.store import Store
 from evstore.transfer.importing import import_once
 
@@ -80,6 +82,13 @@ class BaseUrl(click.ParamType[str]):
     help="Where the server stands below its host, e.g. /me/.",
 )
 @db_option
+@option(
+    "--app",
+    type=click.Choice(list(APPS)),
+    default=LAB.name,
+    show_default=True,
+    help="The front end that the start page opens. The other one is there as well, at /lab or /tree.",
+)
 @option("--browser/--no-browser", default=True, help="Open the browser.  [default: yes]")
 @option("--allow-origin", default="", help="The origin of other pages that may use this server, or '*'.")
 @option(
@@ -166,7 +175,7 @@ class BaseUrl(click.ParamType[str]):
 )
 @option("--verbose", "-v", count=True, help="Say more on stderr; twice: every request.")
 def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
-    """Serve FOLDER (the current one if none is given) with JupyterLab, or to any other Jupyter client.
+    """Serve FOLDER (the current one if none is given) with JupyterLab and Notebook, or to any other Jupyter client.
 
     The first time, evstore takes in the folder's files. From then on it works on its own log, in
     FOLDER/.evstore: what is saved goes there and not into the files that lie in FOLDER, and what changes
@@ -181,6 +190,10 @@ def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
     db = database_of(folder, db)
     make_directory(db)
     config = make_config(folder, db, **flags)
+    if (app := APPS[config.app]) is not LAB and not is_installed(app):
+        raise Unavailable(
+            f"--app {app.name}: {app.title} is not installed here; this installs it: {app.install}"
+        )
     try:
         asyncio.run(run(config, lambda: open_store(config), greeted))
     except Locked as locked:
@@ -248,7 +261,8 @@ def greeted(services: Services, port: int) -> Generator[None]:
     local = "127.0.0.1" if config.host in WILDCARDS else config.host
     base = address(local, port, config.base_url)
     token = quote(config.token, safe="")
-    page = ("lab" if services.lab.installed else "") + (f"?token={token}" if token else "")
+    app = APPS[config.app]
+    page = (app.start if services.lab.has(app) else "") + (f"?token={token}" if token else "")
     click.echo(f"evstore {version('evstore')} serves {config.folder}; every version is kept in {config.db}\n")
     if config.host in WILDCARDS:
         click.echo(f"    {address(socket.gethostname(), port, config.base_url)}{page}")

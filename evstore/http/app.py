@@ -25,6 +25,7 @@ from evstore.http import (
     labapi,
     login,
     misc,
+    notebook7,
     openapi,
     resolve,
     sessions,
@@ -92,6 +93,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/lab/api/build", labapi.build, "lab"),
     Route("GET", "/lab/api/news", labapi.news, "lab"),
     Route("GET", "/lab/api/update", labapi.update, "lab"),
+    # Notebook 7
+    Route("GET", "/tree" + PATH, notebook7.tree_page, "lab", Access.PAGE),
+    Route("GET", "/notebooks" + PATH, notebook7.notebooks_page, "lab", Access.PAGE),
+    Route("GET", "/edit" + PATH, notebook7.edit_page, "lab", Access.PAGE),
+    Route("GET", "/consoles/{path:(?s:.*)}", notebook7.console_page, "lab", Access.PAGE),
+    Route("GET", "/terminals/{path:(?s:.*)}", notebook7.terminal_page, "lab", Access.PAGE),
+    Route("GET", "/static/notebook/{path:.+}", notebook7.bundle, access=Access.PUBLIC),
+    Route("GET", "/custom/{path:.+}", notebook7.custom, "lab", Access.ASSET),
     # Contents and checkpoints
     Route("GET", "/api/contents" + PATH + "/checkpoints", checkpoints.get, "contents"),
     Route("POST", "/api/contents" + PATH + "/checkpoints", checkpoints.post, "contents"),

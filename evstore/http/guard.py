@@ -147,7 +147,12 @@ class Guard:
             raise Forbidden("XSRF cookie does not match POST argument")
 
     def _check_referer(self, request: web.Request) -> None:
-        """A file may be loaded by our own pages only (CVE-2023-40170)."""
+        """A file may be loaded by our own pages only (CVE-2023-40170), and by who types its address or has it as a bookmark.
+
+        Browsers that know of Sec-Fetch-Site don't let a page forge it: `none` is no page's request at all.
+        """
+        if request.headers.get("Sec-Fetch-Site") == "none":
+            return
         given = request.query.get("_xsrf")
         if given and self.doorman.xsrf_matches(request, given):
             return

@@ -12,6 +12,7 @@ from evstore.http.reply import json_reply, read_at_most
 from evstore.http.scrub import scrub
 from evstore.http.services import services
 from evstore.http.sockets import open_socket
+from evstore.lab.apps import APPS
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,9 @@ async def version(request: web.Request) -> web.Response:
 
 
 async def root(request: web.Request) -> web.Response:
-    """GET /: JupyterLab."""
-    return redirect(services(request).config.url("lab"))
+    """GET /: the front end that the server was started with."""
+    config = services(request).config
+    return redirect(config.url(APPS[config.app].start))
 
 
 async def shutdown(request: web.Request) -> web.Response:

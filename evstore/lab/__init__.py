@@ -1,24 +1,22 @@
-"""JupyterLab: its page, files, settings and workspaces, through jupyterlab's and jupyterlab_server's functions.
+"""JupyterLab and Notebook: their pages, files, settings and workspaces, through Jupyter's own functions.
 
-Both come with the extra `lab`, and importing them takes a second. So nothing here is imported
+They come with the extra `lab`, and importing them takes a second. So nothing here is imported
 before somebody asks for it: `LabLoader` does it then, in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from evstore.config import Config
 from evstore.errors import Unavailable
+from evstore.lab.apps import APPS, LAB, App
 
 if TYPE_CHECKING:
     from evstore.lab.lab import Lab
-
-INSTALL = f"{sys.executable} -m pip install jupyterlab ipykernel"
 
 
 class LabLoader:
@@ -28,16 +26,25 @@ class LabLoader:
         self._config = config
         self._turn = asyncio.Lock()
         self._lab: Lab | None = None
-        self.installed = all(find_spec(name) for name in ("jupyterlab", "jupyterlab_server"))
+        self.installed = {app.name for app in APPS.values() if is_installed(app)}
+
+    def has(self, app: App) -> bool:
+        """Whether this front end is installed."""
+        return app.name in self.installed
 
     async def get(self) -> Lab:
-        """JupyterLab. Raises Unavailable when it is not installed."""
+        """What the front ends share. Raises Unavailable when JupyterLab is not installed; Notebook needs it too."""
         if self._lab is None:
-            if not self.installed:
-                raise Unavailable(f"JupyterLab is not installed here; this installs it: {INSTALL}")
+            if not self.has(LAB):
+                raise Unavailable(f"{LAB.title} is not installed here; this installs it: {LAB.install}")
             async with self._turn:
                 self._lab = self._lab or await asyncio.to_thread(self._load)
         return self._lab
 
     def _load(self) -> Lab:
         return import_module("evstore.lab.lab").Lab(self._config)
+
+
+def is_installed(app: App) -> bool:
+    """Whether all that this front end consists of can be imported."""
+    return all(map(find_spec, app.packages))

@@ -1,4 +1,4 @@
-"""Where JupyterLab's files lie, and writing there so that a crash leaves no half file."""
+"""Where the front ends' files lie, and writing there so that a crash leaves no half file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """The folders of one JupyterLab."""
+    """The folders of one JupyterLab, and of the Notebook beside it."""
 
     app: Path  # static/, schemas/, themes/, settings/
     extensions: tuple[Path, ...]  # folders of federated extensions; of one name, the first found counts
@@ -20,6 +20,7 @@ class Folders:
     workspaces: Path
     sections: Path  # /api/config
     default_sections: tuple[Path, ...]
+    custom: Path  # the user's own custom.css for Notebook, and what it shows
 
     @property
     def static(self) -> Path:

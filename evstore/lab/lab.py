@@ -1,4 +1,4 @@
-"""The parts of one JupyterLab, and where it keeps its things."""
+"""The parts of one JupyterLab, with the Notebook beside it, and where they keep their things."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from jupyter_core.paths import jupyter_config_dir, jupyter_config_path, jupyter_path
@@ -14,8 +16,9 @@ from jupyterlab_server.config import get_federated_extensions
 
 from evstore.config import Config
 from evstore.lab.about import About
+from evstore.lab.apps import LAB, NOTEBOOK
 from evstore.lab.folders import Folders
-from evstore.lab.page import Page
+from evstore.lab.page import Pages
 from evstore.lab.sections import Sections
 from evstore.lab.settings import Settings
 from evstore.lab.translations import Translations
@@ -23,11 +26,12 @@ from evstore.lab.workspaces import Workspaces
 
 
 class Lab:
-    """Everything that the endpoints below `/lab` serve. All methods read the disk: call them in a thread."""
+    """Everything that the endpoints of the front ends serve. All methods read the disk: call them in a thread."""
 
     def __init__(self, config: Config) -> None:
         self.folders = find_folders(config)
-        self.page = Page(self.folders, config)
+        self.pages = Pages(LAB, self.folders.static, self.folders, config)
+        self.notebook = find_notebook(self.folders, config)
         self.settings = Settings(self.folders)
         self.translations = Translations(self.settings)
         self.workspaces = Workspaces(self.folders.workspaces)
@@ -38,6 +42,28 @@ class Lab:
         """Where a theme's files may lie: in the extensions first, then in the application."""
         extensions = get_federated_extensions(self.folders.labextensions_path).values()
         return [Path(extension["ext_path"]) / "themes" for extension in extensions] + [self.folders.themes]
+
+
+@dataclass(frozen=True, slots=True)
+class Notebook:
+    """What is Notebook's own; the rest it shares with JupyterLab."""
+
+    pages: Pages
+    static: Path
+    custom: tuple[Path, ...]  # folders that /custom serves: the user's, then the package's
+
+
+def find_notebook(folders: Folders, config: Config) -> Notebook | None:
+    """Notebook, if it is installed."""
+    spec = find_spec(NOTEBOOK.packages[-1])
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    package = Path(spec.submodule_search_locations[0])
+    return Notebook(
+        pages=Pages(NOTEBOOK, package / "templates", folders, config),
+        static=package / "static",
+        custom=(folders.custom, package / "custom"),
+    )
 
 
 def find_folders(config: Config) -> Folders:
@@ -51,6 +77,7 @@ def find_folders(config: Config) -> Folders:
         extensions=tuple(Path(path) for path in jupyter_path("labextensions")),
         user_settings=own / "lab/user-settings" if own else Path(get_user_settings_dir()),
         workspaces=own / "lab/workspaces" if own else Path(get_workspaces_dir()),
+        custom=(own or Path(jupyter_config_dir())) / "custom",
         sections=(own or Path(jupyter_config_dir())) / "serverconfig",
         default_sections=tuple(Path(path) / "serverconfig" for path in jupyter_config_path()),
     )

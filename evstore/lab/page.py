@@ -1,4 +1,4 @@
-"""The page that starts JupyterLab: its own index.html with the configuration that its scripts read."""
+"""The pages that start a front end: its own templates with the configuration that its scripts read."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -7,17 +7,18 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from jupyter_server import version_info
-from jupyterlab import __version__
-from jupyterlab_server.config import get_page_config
+from jupyterlab_server.config import get_federated_extensions, get_page_config
 
 from evstore.config import Config
 from evstore.lab.about import MANAGER
+from evstore.lab.apps import NOTEBOOK, App
 from evstore.lab.folders import Folders
 
 URLS = {
@@ -33,27 +34,31 @@ URLS = {
 }
 
 
-# nbdime brings this one along; its other half is an extension of jupyter_server, and not here.
-WITHOUT_SERVER = frozenset(("nbdime-jupyterlab",))
+# Its other half is an extension of jupyter_server, and not here, which it does not tell by `discovery`.
+WITHOUT_SERVER = frozenset(("ipyparallel-labextension",))
 # It would ask whether it may fetch news, and this server asks nobody on the internet.
 DISABLED = ["@jupyterlab/apputils-extension:announcements"]
 
 
-class Page:
-    """index.html, rendered anew for each visit, for extensions come and go."""
+class Pages:
+    """The pages of one front end, rendered anew for each visit, for extensions come and go."""
 
-    def __init__(self, folders: Folders, config: Config) -> None:
+    def __init__(self, app: App, templates: Path, folders: Folders, config: Config) -> None:
+        self._app = app
         self._folders = folders
         self._config = config
         self._loads = count()
-        environment = Environment(loader=FileSystemLoader(folders.static), autoescape=True)
-        self._template = environment.get_template("index.html")
+        self._version = version(app.packages[-1])
+        self._environment = Environment(loader=FileSystemLoader(templates), autoescape=True)
 
-    def html(self, untracked: list[str], **of_address: str) -> str:
-        """The page. `of_address`: what the address says (`mode`, `workspace`, `treePath`, `notFoundUrl`)."""
+    def html(self, template: str, untracked: list[str], **of_address: str) -> str:
+        """One page. `of_address`: what the address says (`mode`, `workspace`, `treePath`, `notFoundUrl`)."""
         page_config = self.config() | {"untracked_message_types": untracked} | of_address
-        return self._template.render(
-            page_config=page_config, base_url=self._config.base_url, ws_url="", custom_css=False
+        return self._environment.get_template(template).render(
+            page_config=page_config,
+            base_url=self._config.base_url,
+            ws_url="",
+            custom_css=self._app is NOTEBOOK,  # JupyterLab has none unless asked to, as in Jupyter
         )
 
     def config(self) -> dict[str, Any]:
@@ -66,16 +71,18 @@ class Page:
         return {
             **{key: f"/{path}" for key, path in URLS.items()},
             **{f"full{key[0].upper()}{key[1:]}": url(path) for key, path in URLS.items()},
-            "fullStaticUrl": url("static/lab"),
-            "appName": "JupyterLab",
-            "appNamespace": "lab",
-            "appVersion": __version__,
+            "fullStaticUrl": url(f"static/{self._app.name}"),
+            "frontendUrl": self._config.base_url,
+            "appName": self._app.title,
+            "appNamespace": self._app.name,
+            "appVersion": self._version,
             "notebookVersion": json.dumps(version_info[:3]),  # the API that we speak; a string of JSON
             "token": "",
             "store_id": next(self._loads),
             "serverRoot": _with_tilde(self._config.folder),
             "preferredPath": "/",
             "terminalsAvailable": False,
+            "nbclassic_enabled": False,
             "allow_hidden_files": False,
             "delete_to_trash": True,  # what is deleted can be brought back
             "quitButton": True,
@@ -94,16 +101,28 @@ class Page:
 
     def _installed(self) -> dict[str, Any]:
         """The federated extensions, and what they or the user's configuration switch on and off."""
-        found = get_page_config(self._folders.labextensions_path, str(self._folders.app_settings))
-        extensions = found["federated_extensions"]
+        path = self._folders.labextensions_path
+        found = get_page_config(path, str(self._folders.app_settings))
+        halves = halves_of_server_extensions(path)
         return found | {
-            "federated_extensions": [each for each in extensions if each["name"] not in WITHOUT_SERVER],
+            "federated_extensions": [
+                each for each in found["federated_extensions"] if each["name"] not in halves
+            ],
             "disabledExtensions": found["disabledExtensions"] + DISABLED,
         }
 
 
+def halves_of_server_extensions(labextensions_path: list[str]) -> set[str]:
+    """The extensions that can only complain here: their other half is an extension of jupyter_server."""
+    return {
+        name
+        for name, extension in get_federated_extensions(labextensions_path).items()
+        if "server" in extension["jupyterlab"].get("discovery", {}) or name in WITHOUT_SERVER
+    }
+
+
 def _with_tilde(folder: Path) -> str:
-    """The folder as JupyterLab shows it."""
+    """The folder as the front ends show it."""
     folder = folder.resolve()
     home = Path.home()
     return f"~/{folder.relative_to(home).as_posix()}" if folder.is_relative_to(home) else folder.as_posix()

@@ -22,7 +22,7 @@ import psutil
 EVSTORE = Path(sys.executable).with_name("evstore")
 TOKEN = "browser-test"
 MARK = "EVSTORE_TEST_MARK"  # in the environment of the server and so of all that it starts
-ADDRESS = re.compile(r"(http://\S+/)lab\?")
+ADDRESS = re.compile(r"(http://\S+/)(?:lab|tree)\?")
 PATIENCE = 60  # seconds for the server to come up, and to go away
 
 

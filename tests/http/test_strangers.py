@@ -19,6 +19,7 @@ PUBLIC = {
     ("GET", "/favicon.ico"),
     ("GET", "/static/{path:.+}"),
     ("GET", "/static/lab/{path:.+}"),
+    ("GET", "/static/notebook/{path:.+}"),
 }
 GUARDED = [route for route in ROUTES if route.access is not Access.PUBLIC]
 UNSAFE = [route for route in GUARDED if route.method != "GET"]
