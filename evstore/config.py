@@ -9,6 +9,22 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """Where kernels run when they don't run here: the flags `--gateway-...`."""
+
+    url: str  # http or https, perhaps with a path
+    ws_url: str = ""  # the same for websockets, when that differs
+    token: str = ""
+    auth_scheme: str = "token"  # what stands before the token in the header
+    validate_cert: bool = True
+    ca_certs: Path | None = None  # PEM
+    client_cert: Path | None = None  # PEM
+    client_key: Path | None = None  # PEM
+    timeout: float = 60.0  # seconds for an answer; kernels may take long to start
+    env: tuple[str, ...] = ()  # names of variables that kernels get from our environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Each field is a flag of `evstore serve` and an environment variable `EVSTORE_...`."""
 
@@ -37,6 +53,7 @@ class Config:
     cull_busy: bool = False
     cull_connected: bool = False
     shutdown_no_activity_timeout: float = 0.0  # seconds; 0: the server runs until it is stopped
+    gateway: GatewayConfig | None = None  # None: kernels run here
     settings_dir: Path | None = None  # JupyterLab's settings and workspaces; None: where Jupyter has them
 
     def url(self, path: str) -> str:

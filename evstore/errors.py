@@ -79,6 +79,18 @@ class CannotRestart(CannotStart):
     """The kernel has ended, and can't be started again."""
 
 
+class CannotStartAtGateway(CannotStart):
+    """The gateway can't start the kernel just now."""
+
+
+class GatewayError(EvstoreError):
+    """The gateway refuses, fails, or is no gateway."""
+
+
+class GatewayAway(GatewayError):
+    """The gateway can't be reached."""
+
+
 class DatabaseError(EvstoreError):
     """The file is not a database that this evstore can open."""
 

@@ -19,11 +19,15 @@ DIRECTORY = ".evstore"  # in the served folder: the log and what belongs to it
 DATABASE = "log.db"
 
 
-def option(*names: str, **settings: Any) -> Callable[[F], F]:
-    """A click option with its environment variable: `--base-url` is EVSTORE_BASE_URL."""
+def option(*names: str, also: str = "", **settings: Any) -> Callable[[F], F]:
+    """A click option with its environment variable: `--base-url` is EVSTORE_BASE_URL.
+
+    `also` is another variable, which counts when that is not set.
+    """
     long = next(name for name in names if name.startswith("--")).partition("/")[0]
     variable = "EVSTORE_" + long.removeprefix("--").removeprefix("no-").replace("-", "_").upper()
-    return click.option(*names, envvar=variable, show_envvar=True, **settings)
+    variables = [variable, also] if also else variable
+    return click.option(*names, envvar=variables, show_envvar=True, **settings)
 
 
 folder_option = option(

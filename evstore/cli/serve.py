@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 import click
 
 from evstore.auth import check_password, hash_password, random_token
+from evstore.cli.gateway import gateway_options, take_gateway
 from evstore.cli.options import database_of, db_option, existing_folder, make_directory, option
 from evstore.cli.output import describe_import, progress
 from evstore.cli.running import RunningServer, announced, private_file, write_private
@@ -111,6 +112,7 @@ class BaseUrl(click.ParamType[str]):
 @option(
     "--default-kernel", default="python3", show_default=True, help="The kernel for notebooks that name none."
 )
+@gateway_options
 @option(
     "--max-kernels",
     type=click.IntRange(min=0),
@@ -218,6 +220,7 @@ def make_config(
         port_retries=PORT_RETRIES if port is None else 0,
         token=random_token() if token is None else token,
         password_hash=password_hash(password or "", db.with_name("password_hash")),
+        gateway=take_gateway(flags),
         **flags,
     )
 
@@ -269,6 +272,8 @@ def greeted(services: Services, port: int) -> Generator[None]:
     click.echo(f"    {base}{page}\n")
     if not services.auth.enabled:
         click.echo("There is neither token nor password: everybody who reaches this address is let in.")
+    if config.gateway is not None:
+        click.echo(f"Kernels run at the gateway {config.gateway.url}, on its own files.")
     click.echo("Ctrl-C stops it.")
     with ExitStack() as stack:
         stack.enter_context(announced(config.db, RunningServer(base, config.token, os.getpid())))

@@ -17,6 +17,9 @@ from evstore.config import Config
 from evstore.contents import Contents
 from evstore.errors import Stopped
 from evstore.events import EntryMoved, Recorded
+from evstore.gateway.api import Gateway
+from evstore.gateway.process import GatewayLauncher
+from evstore.gateway.specs import GatewaySpecs
 from evstore.history import History
 from evstore.http.cache import ReplyCache
 from evstore.http.server import serving
@@ -24,9 +27,10 @@ from evstore.http.services import Services
 from evstore.http.status import stop_when_unused
 from evstore.kernels.activity import UNTRACKED
 from evstore.kernels.culling import Culler, Culling
+from evstore.kernels.endpoint import Launcher
 from evstore.kernels.manager import Kernels
 from evstore.kernels.process import LocalLauncher
-from evstore.kernels.specs import KernelSpecs
+from evstore.kernels.specs import KernelSpecs, Specs
 from evstore.lab import LabLoader
 from evstore.oldnotebooks import OldNotebooks
 from evstore.projections import tree
@@ -80,8 +84,7 @@ async def open_services(
     secret = await asyncio.to_thread(load_secret, config.db.with_name("cookie_secret"))
     replies = ReplyCache()
     store.subscribe(replies.heard)
-    kernelspecs = KernelSpecs(config.default_kernel)
-    launcher = LocalLauncher(kernelspecs.manager, transport=config.kernel_transport)
+    kernelspecs, launcher = kernel_source(config)
     kernels = Kernels(
         config.folder,
         kernelspecs,
@@ -130,6 +133,15 @@ def culling_of(config: Config) -> Culling:
         busy=config.cull_busy,
         connected=config.cull_connected,
     )
+
+
+def kernel_source(config: Config) -> tuple[Specs, Launcher]:
+    """Where kernels come from: this machine, or a gateway."""
+    if config.gateway is not None:
+        gateway = Gateway(config.gateway)
+        return GatewaySpecs(gateway), GatewayLauncher(gateway)
+    specs = KernelSpecs(config.default_kernel)
+    return specs, LocalLauncher(specs.manager, transport=config.kernel_transport)
 
 
 async def follow_moves(store: Store, sessions: Sessions) -> None:

@@ -20,6 +20,9 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.ReadOnly: 503,
     errors.Unavailable: 501,
     errors.CannotRestart: 500,  # as in jupyter_server
+    errors.CannotStartAtGateway: 503,
+    errors.GatewayError: 502,
+    errors.GatewayAway: 503,
     errors.DatabaseError: 500,
     errors.Locked: 500,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mimetypes
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from evstore.http.services import services
 from evstore.kernels.specs import KernelSpec
 
 MONTH = 30 * 24 * 60 * 60  # seconds
+SANDBOX = {"Content-Security-Policy": "sandbox"}  # what another server sends is no page of ours
 
 
 def kernelspec_model(spec: KernelSpec, config: Config) -> dict[str, Any]:
@@ -36,9 +39,12 @@ async def get(request: web.Request) -> web.Response:
     return json_reply(kernelspec_model(spec, services(request).config))
 
 
-async def resource(request: web.Request) -> web.FileResponse:
+async def resource(request: web.Request) -> web.StreamResponse:
     """GET /kernelspecs/{name}/{file}."""
     name, file = request.match_info["name"], request.match_info["file"]
-    path = await services(request).kernelspecs.resource(name, file)
-    headers = {"Cache-Control": f"max-age={MONTH}"} if path.suffix.lower() == ".png" else {}
-    return web.FileResponse(path, headers=headers)
+    found = await services(request).kernelspecs.resource(name, file)
+    headers = {"Cache-Control": f"max-age={MONTH}"} if file.lower().endswith(".png") else {}
+    if isinstance(found, Path):
+        return web.FileResponse(found, headers=headers)
+    kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
+    return web.Response(body=found, content_type=kind, headers=headers | SANDBOX)

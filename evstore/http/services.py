@@ -15,7 +15,7 @@ from evstore.contents import Contents
 from evstore.history import History
 from evstore.http.cache import ReplyCache
 from evstore.kernels.manager import Kernels
-from evstore.kernels.specs import KernelSpecs
+from evstore.kernels.specs import Specs
 from evstore.lab import LabLoader
 from evstore.notebooks import CellCache
 from evstore.oldnotebooks import OldNotebooks
@@ -46,7 +46,7 @@ class Services:
     uploads: Uploads
     replies: ReplyCache
     lab: LabLoader
-    kernelspecs: KernelSpecs
+    kernelspecs: Specs
     kernels: Kernels  # closed when the application shuts down
     sessions: Sessions
     authorizer: Authorizer = field(default_factory=AllowAll)

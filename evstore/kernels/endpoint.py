@@ -90,7 +90,10 @@ class Process(Protocol):
         ...
 
     async def stop(self, *, now: bool = False, restart: bool = False) -> None:
-        """End the process: ask it, or with `now` kill it; with `restart`, `launch` will follow."""
+        """End the process: ask it, or with `now` kill it; with `restart`, `launch` will follow.
+
+        May raise an EvstoreError, and then it runs on.
+        """
         ...
 
     def forget_ports(self) -> None:

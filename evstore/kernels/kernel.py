@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from evstore.errors import CannotRestart, CannotStart, NotFound
+from evstore.errors import CannotRestart, CannotStart, EvstoreError, NotFound
 from evstore.kernels.activity import DEAD, RESTARTING
 from evstore.kernels.client import FINAL, Client, Link
 from evstore.kernels.endpoint import Ended, Endpoint, Process
@@ -116,9 +117,13 @@ class Kernel:
         """
         async with self._turn:
             self._check_alive()
+            state, self._pump.activity.state = self.state, RESTARTING
+            try:
+                await self._process.stop(restart=True)
+            except EvstoreError:  # it runs on
+                self._pump.activity.state = state
+                raise
             self._deaths = 0
-            self._pump.activity.state = RESTARTING
-            await self._process.stop(restart=True)
             try:
                 await self._launch_again()
             except CannotStart as error:
@@ -130,6 +135,7 @@ class Kernel:
         """End the kernel, and its websockets with this code. Returns when it is over.
 
         The result is whether this call has ended it: False when it was over, or being ended, already.
+        Raises GatewayError when a gateway can't be told; then it runs on.
         """
         is_first = not (self.is_ending or self._is_over)
         self.is_ending = True
@@ -137,7 +143,11 @@ class Kernel:
             self._launching.cancel()  # or it may take as long as it likes
         async with self._turn:
             if not self._is_over:
-                await self._process.stop()
+                try:
+                    await self._process.stop()
+                except EvstoreError:
+                    self.is_ending = False
+                    raise
                 await self._finish(code, reason)
         return is_first
 
@@ -145,6 +155,12 @@ class Kernel:
         """Wait until it has been started, restarted or stopped, if it is being. Returns whether it lives."""
         async with self._turn:
             return not self._is_over
+
+    async def abandon(self, code: int, reason: str) -> None:
+        """End what is here of a kernel that could not be stopped."""
+        async with self._turn:
+            if not self._is_over:
+                await self._finish(code, reason)
 
     # inside: always with the turn taken
 
@@ -218,6 +234,8 @@ class Kernel:
             return
         if self._deaths > MAX_DEATHS:
             logger.error("Kernel %s (%s) keeps dying and is given up%s", self.id, self.name, words)
+            with contextlib.suppress(EvstoreError):  # a gateway is away, and it is dead there
+                await self._process.stop(now=True)
             self._pump.announce(DEAD)
             await self._finish(FINAL, "The kernel keeps dying.")
             return

@@ -16,9 +16,8 @@ from evstore.kernels.client import RESTART
 from evstore.kernels.endpoint import Launcher
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.place import Place
-from evstore.kernels.process import LocalLauncher
 from evstore.kernels.pump import Pump
-from evstore.kernels.specs import KernelSpec, KernelSpecs
+from evstore.kernels.specs import KernelSpec, Specs
 from evstore.paths import ContentPath
 
 logger = logging.getLogger(__name__)
@@ -32,8 +31,8 @@ class Kernels:
     def __init__(
         self,
         folder: Path,
-        specs: KernelSpecs,
-        launcher: Launcher | None = None,
+        specs: Specs,
+        launcher: Launcher,
         *,
         limit: int = 0,
         untracked: frozenset[str] = UNTRACKED,
@@ -41,7 +40,7 @@ class Kernels:
         """`limit` is how many may run, 0 any number; `untracked` are types of messages that are no activity."""
         self._folder = folder
         self._specs = specs
-        self._launcher = launcher or LocalLauncher(specs.manager)
+        self._launcher = launcher
         self._limit = limit
         self.untracked = untracked
         self._last_activity = datetime.now(UTC)  # of those that have ended
@@ -111,10 +110,13 @@ class Kernels:
     async def close(self) -> None:
         """Stop all kernels, those that are just being started too, and let their pages know."""
         self._is_closed = True
-        stopping = (kernel.stop(RESTART, "The server is shutting down.") for kernel in self.all())
-        for result in await asyncio.gather(*stopping, return_exceptions=True):
+        kernels, why = self.all(), "The server is shutting down."
+        stopping = (kernel.stop(RESTART, why) for kernel in kernels)
+        results = await asyncio.gather(*stopping, return_exceptions=True)
+        for kernel, result in zip(kernels, results, strict=True):
             if isinstance(result, BaseException):
-                logger.error("A kernel could not be stopped: %s", result)
+                logger.error("Kernel %s could not be stopped: %s", kernel.id, result)
+                await kernel.abandon(RESTART, why)
         await self._launcher.close()
 
     async def _running(self, kernel_id: str) -> Kernel | None:

@@ -39,7 +39,15 @@ GRACE = 4.0  # seconds that a kernel has to leave: half of them until SIGTERM, a
 LAST_WORDS = 8  # lines
 PIPE = 64 * 1024  # bytes that a pipe holds
 LINE = 300  # bytes of a line that are kept
-SECRETS = frozenset(("EVSTORE_TOKEN", "EVSTORE_PASSWORD", "EVSTORE_PASSWORD_HASH"))
+SECRETS = frozenset(  # of ours in the environment, which what we start must not see
+    (
+        "EVSTORE_TOKEN",
+        "EVSTORE_PASSWORD",
+        "EVSTORE_PASSWORD_HASH",
+        "EVSTORE_GATEWAY_TOKEN",
+        "JUPYTER_GATEWAY_AUTH_TOKEN",
+    )
+)
 
 
 class Manager(Protocol):

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from jupyter_client.kernelspec import KernelSpec as FoundSpec
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
@@ -29,7 +29,7 @@ class KernelSpec:
 
     name: str  # in lower case: names differ in more than that
     spec: dict[str, Any]  # what kernel.json says: argv, display_name, language, env, ...
-    folder: Path
+    resources: dict[str, str]  # files that front ends want to know of, by what they call them: logos, ...
 
     @property
     def metadata(self) -> dict[str, object]:
@@ -37,12 +37,25 @@ class KernelSpec:
         metadata: object = self.spec.get("metadata")
         return cast("dict[str, object]", metadata) if isinstance(metadata, dict) else {}
 
-    @property
-    def resources(self) -> dict[str, str]:
-        """The files that front ends want to know of, by what they call them: logos, kernel.js, kernel.css."""
-        names = [name for name in ("kernel.js", "kernel.css") if (self.folder / name).exists()]
-        logos = {path.stem: path.name for path in sorted(self.folder.glob("logo-*"))}
-        return {name: name for name in names} | logos
+
+class Specs(Protocol):
+    """The kernels that can be started: those of this machine, or of a gateway."""
+
+    async def all(self) -> dict[str, KernelSpec]:
+        """The kernelspecs by name. Raises GatewayError."""
+        ...
+
+    async def get(self, name: str) -> KernelSpec:
+        """The kernelspec of this name. Raises NotFound, and GatewayError."""
+        ...
+
+    def default_among(self, names: Collection[str]) -> str:
+        """The kernel that is started when none is asked for, when these are there."""
+        ...
+
+    async def resource(self, name: str, file: str) -> Path | bytes:
+        """A file that comes with a kernel: its path, or what is in it. Raises NotFound, and GatewayError."""
+        ...
 
 
 class _FoundSpec(FoundSpec):
@@ -53,7 +66,7 @@ class _FoundSpec(FoundSpec):
 
 
 class KernelSpecs:
-    """All installed kernels. Every call looks on the disk, in a thread: they may be installed any time."""
+    """The kernels of this machine. Every call looks on the disk, in a thread: they may be installed any time."""
 
     def __init__(self, default: str = PYTHON) -> None:
         self._default = default
@@ -77,8 +90,7 @@ class KernelSpecs:
 
     async def resource(self, name: str, file: str) -> Path:
         """The path of a file in the kernelspec's folder. Raises NotFound, also for what lies outside."""
-        spec = await self.get(name)
-        return await asyncio.to_thread(_file_in, spec.folder, file)
+        return await asyncio.to_thread(lambda: _file_in(self._folder(self._get(name).name), file))
 
     def _all(self) -> dict[str, KernelSpec]:
         specs: dict[str, KernelSpec] = {}
@@ -107,7 +119,17 @@ class KernelSpecs:
 
     def _read(self, name: str) -> KernelSpec:
         found: FoundSpec = self.manager.get_kernel_spec(name)
-        return KernelSpec(name.lower(), found.to_dict(), Path(found.resource_dir))
+        return KernelSpec(name.lower(), found.to_dict(), _resources(Path(found.resource_dir)))
+
+    def _folder(self, name: str) -> Path:
+        found: FoundSpec = self.manager.get_kernel_spec(name)
+        return Path(found.resource_dir)
+
+
+def _resources(folder: Path) -> dict[str, str]:
+    names = [name for name in ("kernel.js", "kernel.css") if (folder / name).exists()]
+    logos = {path.stem: path.name for path in sorted(folder.glob("logo-*"))}
+    return {name: name for name in names} | logos
 
 
 def _file_in(folder: Path, file: str) -> Path:

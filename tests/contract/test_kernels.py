@@ -19,6 +19,7 @@ from evstore.kernels import kernel as life
 from evstore.kernels import process, wire
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.manager import Kernels
+from evstore.kernels.process import LocalLauncher
 from evstore.kernels.specs import KernelSpecs
 from evstore.sessions import Sessions
 
@@ -73,7 +74,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
 
 @pytest.fixture
 async def kernels(tmp_path: Path) -> AsyncIterator[Kernels]:
-    kernels = Kernels(tmp_path, KernelSpecs())
+    specs = KernelSpecs()
+    kernels = Kernels(tmp_path, specs, LocalLauncher(specs.manager))
     yield kernels
     await kernels.close()
     assert descendants() == []

@@ -1,0 +1,110 @@
+"""A real Jupyter Kernel Gateway in a process of its own, for tests of remote kernels."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import psutil
+
+from evstore.config import GatewayConfig
+
+TOKEN = "gateway-secret"
+PATIENCE = 60  # seconds until it must answer
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class RealGateway:
+    """`jupyter kernelgateway` on a port that stays the same when it is started again."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def config(self, **changes: object) -> GatewayConfig:
+        """evstore's settings for it."""
+        return GatewayConfig(**({"url": self.url, "token": TOKEN} | changes))  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        # Its own limits on output are off: what it dropped could not be told from what we lose
+        limits = [f"--ZMQChannelsWebsocketConnection.iopub_{what}_rate_limit=0" for what in ("msg", "data")]
+        command = [
+            "-m",
+            "kernel_gateway",
+            f"--KernelGatewayApp.port={self.port}",
+            "--KernelGatewayApp.port_retries=0",
+        ]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("EVSTORE_")}
+        environment |= {"KG_AUTH_TOKEN": TOKEN, "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime")}
+        with (self.folder / "gateway.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *command, *limits, *self._options],
+                cwd=self.folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + PATIENCE
+        while not self._answers():
+            assert self._process.poll() is None and time.monotonic() < deadline, self.log
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ask it to leave; its kernels go with it."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(PATIENCE)
+        self._process = None
+
+    def kill(self) -> None:
+        """End it and its kernels at once, as a machine that loses its power."""
+        assert self._process is not None
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.kill()
+        for child in children:
+            child.kill()
+        self._process.wait(PATIENCE)
+        self._process = None
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop it in its tracks, or let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    @property
+    def kernels(self) -> list[psutil.Process]:
+        """The processes of its kernels."""
+        assert self._process is not None
+        return psutil.Process(self._process.pid).children()
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "gateway.log").read_text()
+
+    def _answers(self) -> bool:
+        try:
+            with urlopen(Request(f"{self.url}/api", headers={"Authorization": f"token {TOKEN}"}), timeout=5):
+                return True
+        except HTTPError:
+            return True
+        except (URLError, OSError):
+            return False
