@@ -54,6 +54,10 @@ class Config:
     cull_connected: bool = False
     shutdown_no_activity_timeout: float = 0.0  # seconds; 0: the server runs until it is stopped
     gateway: GatewayConfig | None = None  # None: kernels run here
+    terminals: bool = True
+    terminal_shell: tuple[str, ...] = ()  # a command and its arguments; empty: the user's own shell
+    terminal_cull_idle_timeout: float = 0.0  # seconds; 0: never
+    terminal_cull_interval: float = 300.0  # seconds
     settings_dir: Path | None = None  # JupyterLab's settings and workspaces; None: where Jupyter has them
 
     def url(self, path: str) -> str:

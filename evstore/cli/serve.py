@@ -7,6 +7,7 @@ import html
 import logging
 import os
 import re
+import shlex
 import socket
 import sys
 import webbrowser
@@ -59,6 +60,20 @@ class BaseUrl(click.ParamType[str]):
                     f"{value!r}: use letters, digits and . _ ~ @ + - between slashes, as in /me/.", param, ctx
                 )
         return "/" + "".join(f"{segment}/" for segment in segments)
+
+
+class CommandLine(click.ParamType[tuple[str, ...]]):
+    """A command with its arguments, as one would type it: `bash -l`."""
+
+    name = "command"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        try:
+            return tuple(shlex.split(str(value)))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}.", param, ctx)
 
 
 @click.command()
@@ -159,6 +174,24 @@ class BaseUrl(click.ParamType[str]):
     default=0,
     show_default=True,
     help="Seconds without a kernel, a terminal and a request after which the server stops; 0 is never.",
+)
+@option("--terminals/--no-terminals", default=True, help="Let clients open terminals.  [default: yes]")
+@option(
+    "--terminal-shell", type=CommandLine(), default="", help="What runs in a terminal.  [default: your shell]"
+)
+@option(
+    "--terminal-cull-idle-timeout",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seconds without input and output after which a terminal is ended; 0 is never.",
+)
+@option(
+    "--terminal-cull-interval",
+    type=click.FloatRange(min=0, min_open=True),
+    default=INTERVAL,
+    show_default=True,
+    help="Seconds between two looks for such terminals.",
 )
 @option(
     "--max-body-size",

@@ -36,6 +36,7 @@ from evstore.oldnotebooks import OldNotebooks
 from evstore.projections import tree
 from evstore.sessions import Sessions
 from evstore.store import Store
+from evstore.terminals.manager import Options, Terminals
 from evstore.uploads import Uploads
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -107,6 +108,7 @@ async def open_services(
         kernelspecs=kernelspecs,
         kernels=kernels,
         sessions=Sessions(kernels),
+        terminals=Terminals(config.folder, Options.of(config)),
         stop=stop or asyncio.Event(),
     )
     background = [
@@ -114,6 +116,7 @@ async def open_services(
         for work in (
             follow_moves(store, services.sessions),
             Culler(kernels, culling_of(config)).run(),
+            services.terminals.cull(),
             stop_when_unused(services),
         )
     ]

@@ -31,6 +31,7 @@ from evstore.http import (
     sessions,
     static,
     status,
+    terminals,
 )
 from evstore.http.auth import DOORMAN
 from evstore.http.guard import Guard
@@ -133,6 +134,12 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/sessions/{session_id}", sessions.get, "sessions"),
     Route("PATCH", "/api/sessions/{session_id}", sessions.patch, "sessions"),
     Route("DELETE", "/api/sessions/{session_id}", sessions.delete, "sessions"),
+    # Terminals
+    Route("GET", "/api/terminals", terminals.list_all, "terminals"),
+    Route("POST", "/api/terminals", terminals.start, "terminals"),
+    Route("GET", r"/api/terminals/{name:\w+}", terminals.get, "terminals"),
+    Route("DELETE", r"/api/terminals/{name:\w+}", terminals.delete, "terminals"),
+    Route("GET", r"/terminals/websocket/{name:\w+}", terminals.connect, "terminals", execute=True),
     # Time travel
     Route("GET", "/api/history/versions" + PATH, history.versions, "history"),
     Route("GET", "/api/history/diff" + PATH, history.diff, "history"),
@@ -158,6 +165,7 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     app.on_shutdown.append(end_feeds)
     app.on_shutdown.append(close_sockets)
     app.on_shutdown.append(channels.close_kernels)
+    app.on_shutdown.append(terminals.close_terminals)
     for route in routes:
         guard.add(app, route)
     return app

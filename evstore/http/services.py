@@ -21,6 +21,7 @@ from evstore.notebooks import CellCache
 from evstore.oldnotebooks import OldNotebooks
 from evstore.sessions import Sessions
 from evstore.store import Store
+from evstore.terminals.manager import Terminals
 from evstore.uploads import Uploads
 
 
@@ -49,6 +50,7 @@ class Services:
     kernelspecs: Specs
     kernels: Kernels  # closed when the application shuts down
     sessions: Sessions
+    terminals: Terminals  # closed when the application shuts down
     authorizer: Authorizer = field(default_factory=AllowAll)
     cells: CellCache = field(default_factory=CellCache)
     activity: Activity = field(default_factory=Activity)

@@ -32,13 +32,14 @@ async def status(request: web.Request) -> web.Response:
 
 
 def last_activity(service: Services) -> float:
-    """When somebody last used the server, or a kernel did something for somebody: seconds since 1970."""
-    return max(service.activity.last, service.kernels.last_activity.timestamp())
+    """When somebody last used the server, or a kernel or terminal did something for somebody: seconds since 1970."""
+    times = (service.kernels.last_activity, service.terminals.last_activity)
+    return max(service.activity.last, *(at.timestamp() for at in times))
 
 
 def is_running_something(service: Services) -> bool:
-    """Whether there is a kernel: what a stop of the server would end."""
-    return bool(service.kernels.all())
+    """Whether there is a kernel or a terminal: what a stop of the server would end."""
+    return bool(service.kernels.all() or service.terminals.running)
 
 
 async def stop_when_unused(service: Services) -> None:

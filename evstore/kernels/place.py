@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evstore.paths import ContentPath
+from evstore.placing import nearest_folder
 
 
 @dataclass(slots=True)
@@ -23,19 +24,9 @@ class Place:
 
         Without a path it is where the server itself was started, as in jupyter_server.
         """
-        root = self.root.resolve()
         if self.path is None:
-            return _current(root)
-        folder = root
-        for name in self.path.names:
-            try:
-                below = (folder / name).resolve()
-                if not below.is_dir() or not below.is_relative_to(root):
-                    break
-            except (OSError, ValueError, RuntimeError):  # a name that can't be, a link to itself
-                break
-            folder = below
-        return folder
+            return _current(self.root.resolve())
+        return nearest_folder(self.root, self.path.names)
 
     def session_name(self) -> str | None:
         """The notebook's full path, for the kernel to know."""

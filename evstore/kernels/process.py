@@ -21,6 +21,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_client.session import Session
 
+from evstore.environment import for_programs
 from evstore.errors import CannotStart
 from evstore.kernels.endpoint import Ended
 from evstore.kernels.messages import Signer
@@ -39,15 +40,6 @@ GRACE = 4.0  # seconds that a kernel has to leave: half of them until SIGTERM, a
 LAST_WORDS = 8  # lines
 PIPE = 64 * 1024  # bytes that a pipe holds
 LINE = 300  # bytes of a line that are kept
-SECRETS = frozenset(  # of ours in the environment, which what we start must not see
-    (
-        "EVSTORE_TOKEN",
-        "EVSTORE_PASSWORD",
-        "EVSTORE_PASSWORD_HASH",
-        "EVSTORE_GATEWAY_TOKEN",
-        "JUPYTER_GATEWAY_AUTH_TOKEN",
-    )
-)
 
 
 class Manager(Protocol):
@@ -96,7 +88,7 @@ class KernelProcess:
 
     async def launch(self, place: Place) -> ZmqEndpoint:
         """Start the process there. Raises CannotStart when that fails."""
-        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+        environment = for_programs()
         environment.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or ipykernel starts with a warning
         environment.update(place.environment())
         output = self._printed.open()

@@ -81,7 +81,7 @@ class Pages:
             "store_id": next(self._loads),
             "serverRoot": _with_tilde(self._config.folder),
             "preferredPath": "/",
-            "terminalsAvailable": False,
+            "terminalsAvailable": self._config.terminals,
             "nbclassic_enabled": False,
             "allow_hidden_files": False,
             "delete_to_trash": True,  # what is deleted can be brought back

@@ -105,7 +105,7 @@ async def test_the_page_has_all_keys_that_jupyterlab_gives_its_own(
     hub_only = {"hubPrefix", "hubHost", "hubUser", "shareUrl", "hubServerName"}
     assert {"token", "news"} < keys_set_by_jupyterlab()
     assert keys_set_by_jupyterlab() - hub_only <= set(ours)
-    assert ours["terminalsAvailable"] is False
+    assert ours["terminalsAvailable"] is True
     assert json.loads(ours["notebookVersion"])[0] >= 2
     assert "stream" in ours["untracked_message_types"]
 

@@ -56,7 +56,7 @@ def test_resources_are_named_as_in_jupyter_server():
     known = {name(route): (route.resource, theirs(route)) for route in GUARDED if theirs(route)}
     assert {of for _, of in known.values()} == {
         *("api", "config", "contents", "csp", "events", "kernels", "kernelspecs", "nbconvert"),
-        *("server", "sessions"),
+        *("server", "sessions", "terminals"),
     }
     assert {route: pair for route, pair in known.items() if pair[0] != pair[1]} == {}
 
@@ -65,7 +65,9 @@ def test_actions_are_those_of_jupyter_server_but_for_what_runs_code():
     others = {name(route) for route in GUARDED if route.action != HTTP_METHOD_TO_AUTH_ACTION[route.method]}
     kernel = "/api/kernels/{kernel_id}"
     assert others == {
-        *("GET /api/events/subscribe", f"GET {kernel}/channels"),  # websockets: `execute` there, too
+        "GET /api/events/subscribe",  # websockets: `execute` there, too
+        f"GET {kernel}/channels",
+        "GET /terminals/websocket/{name:\\w+}",
         *(f"POST {kernel}/interrupt", f"POST {kernel}/restart"),  # `write` there
     }
 
@@ -95,6 +97,10 @@ def test_actions_are_those_of_jupyter_server_but_for_what_runs_code():
         ("POST", "/api/security/csp-report", ("write", "csp")),
         ("GET", "/api/events/subscribe", ("execute", "events")),
         ("GET", "/api/nbconvert", ("read", "nbconvert")),
+        ("GET", "/api/terminals", ("read", "terminals")),
+        ("POST", "/api/terminals", ("write", "terminals")),
+        ("DELETE", "/api/terminals/1", ("write", "terminals")),
+        ("GET", "/terminals/websocket/1", ("execute", "terminals")),
         ("GET", "/api/history/log", ("read", "history")),
         ("GET", "/api/history/versions/x", ("read", "history")),
         ("GET", "/api/history/feed", ("read", "history")),

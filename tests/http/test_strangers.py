@@ -23,7 +23,7 @@ PUBLIC = {
 }
 GUARDED = [route for route in ROUTES if route.access is not Access.PUBLIC]
 UNSAFE = [route for route in GUARDED if route.method != "GET"]
-WEBSOCKETS = ["/api/events/subscribe", "/api/kernels/x/channels"]
+WEBSOCKETS = ["/api/events/subscribe", "/api/kernels/x/channels", "/terminals/websocket/x"]
 
 
 def address(route: Route) -> str:

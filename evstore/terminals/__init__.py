@@ -1,0 +1,1 @@
+"""Terminals: shells on pseudo-terminals, each watched by any number of clients. Knows nothing of HTTP."""
