@@ -67,6 +67,7 @@ class KernelClient:
         *,
         channel: str = "shell",
         parent: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
         buffers: Sequence[bytes] = (),
     ) -> str:
         """Send a message; returns its id."""
@@ -78,7 +79,8 @@ class KernelClient:
             "date": datetime.now(UTC).isoformat(),
             "version": "5.3",
         }
-        message = {"header": header, "parent_header": parent or {}, "metadata": {}, "content": content}
+        message = {"header": header, "parent_header": parent or {}, "metadata": metadata or {}}
+        message["content"] = content
         if self.socket.protocol == V1:
             names = ("header", "parent_header", "metadata", "content")
             parts = [json.dumps(message[name]).encode() for name in names]
@@ -90,12 +92,12 @@ class KernelClient:
             await self.socket.send_json(message | {"channel": channel, "buffers": []})
         return header["msg_id"]
 
-    async def execute(self, code: str, **options: Any) -> str:
-        """Ask for an execution; returns the request's id."""
+    async def execute(self, code: str, *, cell: str = "", **options: Any) -> str:
+        """Ask for an execution, of a `cell` as JupyterLab names it; returns the request's id."""
         defaults = {"silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
-        return await self.request(
-            "execute_request", defaults | {"code": code, "stop_on_error": True} | options
-        )
+        content = defaults | {"code": code, "stop_on_error": True} | options
+        metadata = {"cellId": cell, "deletedCells": [], "recordTiming": False} if cell else {}
+        return await self.request("execute_request", content, metadata=metadata)
 
     async def receive(self) -> Message:
         """The next message. Raises Closed when the server closes."""

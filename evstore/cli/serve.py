@@ -125,6 +125,27 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
     help="How kernels are reached; by tcp, other users of this machine can try to.",
 )
 @option(
+    "--kept-output-memory",
+    type=click.IntRange(min=0),
+    default=8 * MIB,
+    show_default=True,
+    help="What a kernel prints while nobody is connected is kept: so many bytes of it in memory, the rest on disk.",
+)
+@option(
+    "--kept-output-disk",
+    type=click.IntRange(min=0),
+    default=1024 * MIB,
+    show_default=True,
+    help="The room for that on disk, in bytes; after it, output is dropped and the cell says so.",
+)
+@option(
+    "--max-cell-output",
+    type=click.IntRange(min=0),
+    default=64 * MIB,
+    show_default=True,
+    help="How many bytes of text evstore writes into a cell whose page has been closed.",
+)
+@option(
     "--default-kernel", default="python3", show_default=True, help="The kernel for notebooks that name none."
 )
 @gateway_options

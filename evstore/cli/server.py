@@ -25,9 +25,11 @@ from evstore.http.cache import ReplyCache
 from evstore.http.server import serving
 from evstore.http.services import Services
 from evstore.http.status import stop_when_unused
+from evstore.kernel_output import KernelOutput
 from evstore.kernels.activity import UNTRACKED
 from evstore.kernels.culling import Culler, Culling
 from evstore.kernels.endpoint import Launcher
+from evstore.kernels.limits import Limits
 from evstore.kernels.manager import Kernels
 from evstore.kernels.process import LocalLauncher
 from evstore.kernels.specs import KernelSpecs, Specs
@@ -92,13 +94,16 @@ async def open_services(
         launcher,
         limit=config.max_kernels,
         untracked=frozenset(config.untracked_message_types) or UNTRACKED,
+        kept=kept_output(config),
     )
+    contents, sessions = Contents(store), Sessions(kernels)
+    stop = stop or asyncio.Event()
     services = Services(
         config=config,
         auth=Auth.of(config, secret),
         authorizer=authorizer or AllowAll(),
         store=store,
-        contents=Contents(store),
+        contents=contents,
         old_notebooks=OldNotebooks(store),
         checkpoints=Checkpoints(store),
         history=History(store),
@@ -107,9 +112,10 @@ async def open_services(
         lab=LabLoader(config),
         kernelspecs=kernelspecs,
         kernels=kernels,
-        sessions=Sessions(kernels),
+        sessions=sessions,
+        kernel_output=KernelOutput(store, contents, kernels, sessions, stop),
         terminals=Terminals(config.folder, Options.of(config)),
-        stop=stop or asyncio.Event(),
+        stop=stop,
     )
     background = [
         asyncio.create_task(work)
@@ -118,6 +124,7 @@ async def open_services(
             Culler(kernels, culling_of(config)).run(),
             services.terminals.cull(),
             stop_when_unused(services),
+            services.kernel_output.run(),
         )
     ]
     try:
@@ -125,7 +132,14 @@ async def open_services(
     finally:
         for task in background:
             task.cancel()
+        await asyncio.wait(background)
+        await services.kernel_output.close()
         services.uploads.close()
+
+
+def kept_output(config: Config) -> Limits:
+    """How much is kept of what kernels print for those who are not there."""
+    return Limits(memory=config.kept_output_memory, disk=config.kept_output_disk, cell=config.max_cell_output)
 
 
 def culling_of(config: Config) -> Culling:

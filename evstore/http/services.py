@@ -14,6 +14,7 @@ from evstore.config import Config
 from evstore.contents import Contents
 from evstore.history import History
 from evstore.http.cache import ReplyCache
+from evstore.kernel_output import KernelOutput
 from evstore.kernels.manager import Kernels
 from evstore.kernels.specs import Specs
 from evstore.lab import LabLoader
@@ -50,6 +51,7 @@ class Services:
     kernelspecs: Specs
     kernels: Kernels  # closed when the application shuts down
     sessions: Sessions
+    kernel_output: KernelOutput
     terminals: Terminals  # closed when the application shuts down
     authorizer: Authorizer = field(default_factory=AllowAll)
     cells: CellCache = field(default_factory=CellCache)

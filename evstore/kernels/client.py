@@ -13,6 +13,7 @@ from collections import deque
 from typing import Protocol
 
 from evstore.kernels.endpoint import Channels, Endpoint
+from evstore.kernels.executions import Executions
 from evstore.kernels.messages import BadMessage, json_object
 from evstore.kernels.outbox import Outbox
 from evstore.kernels.wire import Message, to_v1
@@ -57,9 +58,10 @@ class Link(Protocol):
 class Client:
     """A session at a kernel, connected or away."""
 
-    def __init__(self, session: str, outbox: Outbox) -> None:
+    def __init__(self, session: str, outbox: Outbox, executions: Executions) -> None:
         self.session = session
         self.outbox = outbox
+        self._executions = executions  # the kernel's, whoever asked for them
         self.link: Link | None = None
         self.left_at = 0.0  # the loop's time when the link was lost
         self._channels: Channels | None = None
@@ -67,6 +69,10 @@ class Client:
         self._held: deque[Message] = deque()
         self._held_size = 0
         self._draining: asyncio.Task[None] | None = None  # while the websocket is backed up
+
+    @property
+    def is_connected(self) -> bool:
+        return self.link is not None
 
     # the kernel's side
 
@@ -110,10 +116,12 @@ class Client:
 
     def _reply(self, channel: str, parts: list[bytes]) -> None:
         try:
-            json_object(parts[0])
+            header = json_object(parts[0])
         except BadMessage as error:
             logger.warning("%s came from a kernel on %s and is ignored", error, channel)
             return
+        if header.get("msg_type") == "execute_reply":
+            self._executions.replied(parts)
         self.put(to_v1(channel, parts))
 
     # the websocket's side
@@ -138,6 +146,7 @@ class Client:
 
     def receive(self, message: Message) -> None:
         """A checked message from the client: pass it on, or hold it until the kernel listens."""
+        self._executions.asked(self, message.parts)
         if self._listening and not self._held and self._send(message):
             return
         size = sum(map(len, message.parts))

@@ -13,6 +13,7 @@ from evstore.errors import CannotRestart, CannotStart, EvstoreError, NotFound
 from evstore.kernels.activity import DEAD, RESTARTING
 from evstore.kernels.client import FINAL, Client, Link
 from evstore.kernels.endpoint import Ended, Endpoint, Process
+from evstore.kernels.executions import Executions
 from evstore.kernels.place import Place
 from evstore.kernels.pump import Pump
 from evstore.paths import ContentPath
@@ -77,6 +78,11 @@ class Kernel:
     def connections(self) -> int:
         """How many websockets are open."""
         return self._pump.connections
+
+    @property
+    def executions(self) -> Executions:
+        """What clients have asked for, and what came of it."""
+        return self._pump.executions
 
     def connect(self, session: str, link: Link) -> Client:
         """A client has opened a websocket."""

@@ -15,6 +15,7 @@ from evstore.kernels.activity import UNTRACKED
 from evstore.kernels.client import RESTART
 from evstore.kernels.endpoint import Launcher
 from evstore.kernels.kernel import Kernel
+from evstore.kernels.limits import Limits
 from evstore.kernels.place import Place
 from evstore.kernels.pump import Pump
 from evstore.kernels.specs import KernelSpec, Specs
@@ -36,12 +37,15 @@ class Kernels:
         *,
         limit: int = 0,
         untracked: frozenset[str] = UNTRACKED,
+        kept: Limits | None = None,
     ) -> None:
-        """`limit` is how many may run, 0 any number; `untracked` are types of messages that are no activity."""
+        """`limit` is how many may run, 0 any number; `untracked` are types of messages that are no activity;
+        `kept` is how much of their output is kept for those who are not there."""
         self._folder = folder
         self._specs = specs
         self._launcher = launcher
         self._limit = limit
+        self._kept = kept or Limits()
         self.untracked = untracked
         self._last_activity = datetime.now(UTC)  # of those that have ended
         self._kernels: dict[str, Kernel] = {}
@@ -49,7 +53,10 @@ class Kernels:
         self._listeners: list[Callable[[Kernel], None]] = []
 
     def on_end(self, listener: Callable[[Kernel], None]) -> None:
-        """Call this with each kernel that ends, for whatever reason."""
+        """Call this with each kernel that ends, for whatever reason; who has asked last, is called first.
+
+        So whoever builds on another listener still finds there what it knows of the kernel.
+        """
         self._listeners.append(listener)
 
     def all(self) -> list[Kernel]:
@@ -140,7 +147,7 @@ class Kernels:
 
     def _make(self, kernel_id: str, spec: KernelSpec, place: Place) -> Kernel:
         process = self._launcher.process(kernel_id, spec.name)
-        pump = Pump(kernel_id)
+        pump = Pump(kernel_id, self._kept)
         pump.activity.untracked = self.untracked
         return Kernel(kernel_id, spec.name, pump, process, place, self._ended, spec.metadata)
 
@@ -148,5 +155,5 @@ class Kernels:
         if self._kernels.get(kernel.id) is kernel:
             del self._kernels[kernel.id]
             self._last_activity = max(self._last_activity, kernel.last_activity)
-            for listener in self._listeners:
+            for listener in reversed(self._listeners):
                 listener(kernel)

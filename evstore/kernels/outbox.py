@@ -109,7 +109,7 @@ class Outbox:
         page = b"".join(piece for frame in self._tail for piece in (len(frame).to_bytes(LENGTH), frame))
         try:
             if self._file is None:
-                self._file = _temporary_file()
+                self._file = temporary_file()
             self._file.seek(self._written)
             if self._file.write(page) < len(page):
                 raise OSError("the disk is full")
@@ -164,7 +164,7 @@ class Outbox:
         return notice
 
 
-def _temporary_file() -> FileIO:
+def temporary_file() -> FileIO:
     """A file that has no name and is gone when it is closed, even by a crash.
 
     In /var/tmp rather than /tmp, which is often memory; TMPDIR has the last word.

@@ -27,6 +27,9 @@ from evstore.kernels import messages
 from evstore.kernels.activity import Activity
 from evstore.kernels.client import REPLACED, Client, Link
 from evstore.kernels.endpoint import Endpoint, Subscription
+from evstore.kernels.execution import Execution
+from evstore.kernels.executions import Executions
+from evstore.kernels.limits import Limits
 from evstore.kernels.messages import BadMessage
 from evstore.kernels.outbox import Outbox
 from evstore.kernels.warmup import WarmUp
@@ -43,8 +46,10 @@ MAX_AWAY = 8  # clients
 class Pump:
     """Everything between one kernel's endpoint and its clients' websockets."""
 
-    def __init__(self, kernel_id: str) -> None:
+    def __init__(self, kernel_id: str, limits: Limits | None = None) -> None:
         self._kernel_id = kernel_id
+        self._limits = limits or Limits()
+        self.executions = Executions(self._limits)
         self._clients: dict[str, Client] = {}
         self._heir = self._add_client("")  # who was connected last: nobody, so far
         self._endpoint: Endpoint | None = None
@@ -53,6 +58,7 @@ class Pump:
         self._is_ready = False
         self._session = ""  # the kernel's own, which it makes anew at each start
         self._parent_part, self._parent = b"", dict[str, Any]()  # the last message's parent header
+        self._execution: Execution | None = None  # that the last message belongs to
         self._parting: set[asyncio.Task[None]] = set()  # or they would be collected
         self.activity = Activity(datetime.now(UTC))
 
@@ -94,6 +100,7 @@ class Pump:
             self._iopub.close()
         for client in self._clients.values():
             client.detach()
+        self.executions.stop()
         self._is_ready = False
         self._iopub = self._endpoint = None
 
@@ -122,7 +129,10 @@ class Pump:
 
     def disconnect(self, client: Client, link: Link) -> None:
         """The websocket of this client has been closed."""
-        if client.disconnect(link) and self.connections == 0:
+        if not client.disconnect(link):
+            return
+        self.executions.left(client, received_all=not client.outbox)
+        if self.connections == 0:
             self._heir = client
 
     def forget_the_lost(self) -> None:
@@ -159,7 +169,8 @@ class Pump:
         return client
 
     def _add_client(self, session: str) -> Client:
-        client = Client(session, Outbox(_gap_notice))
+        outbox = Outbox(_gap_notice, memory=self._limits.memory, disk=self._limits.disk)
+        client = Client(session, outbox, self.executions)
         self._clients[session] = client
         return client
 
@@ -179,6 +190,7 @@ class Pump:
             if parts[1] != self._parent_part:  # most often it is that of the message before
                 self._parent = messages.json_object(parts[1])
                 self._parent_part = parts[1]
+                self._execution = self.executions.find(self._parent.get("msg_id"))
             msg_type, parent_type = str(header.get("msg_type")), _text(self._parent.get("msg_type"))
             state = messages.json_object(parts[3]).get("execution_state") if msg_type == "status" else None
         except BadMessage as error:
@@ -194,6 +206,8 @@ class Pump:
         self.activity.note(msg_type, parent_type, datetime.now(UTC))
         if state is not None:
             self.activity.note_status(str(state), parent_type)
+        if self._execution is not None or msg_type == "update_display_data":
+            self.executions.published(self._execution, msg_type, parts[3], state)
         frame = to_v1("iopub", parts)
         is_output = msg_type in OUTPUT
         for client in self._clients.values():

@@ -11,13 +11,29 @@ cells of odd shapes, and every notebook that is not valid.
     saving.py   content -> Canonical        reading.py   body -> JSON for clients
     cells.py    what becomes of one cell    cache.py     what became of it, remembered
     text.py     JSON text                   library.py   the one place that calls nbformat
-    versions.py the forms of older servers
+    versions.py the forms of older servers  outputs.py  a kernel's messages -> a cell's outputs
 """
 
 from evstore.notebooks.cache import CellCache, Chunk, Piece
 from evstore.notebooks.library import empty
+from evstore.notebooks.outputs import Entry, Output, merged, outputs, with_outputs
 from evstore.notebooks.reading import to_json
 from evstore.notebooks.saving import Canonical, canonical
-from evstore.notebooks.text import parse
+from evstore.notebooks.text import compact, parse
 
-__all__ = ["Canonical", "CellCache", "Chunk", "Piece", "canonical", "empty", "parse", "to_json"]
+__all__ = [
+    "Canonical",
+    "CellCache",
+    "Chunk",
+    "Entry",
+    "Output",
+    "Piece",
+    "canonical",
+    "compact",
+    "empty",
+    "merged",
+    "outputs",
+    "parse",
+    "to_json",
+    "with_outputs",
+]

@@ -76,6 +76,14 @@ def empty() -> bytes:
     return write(_nbformat.v4.new_notebook()).encode()
 
 
+def output(msg_type: str, content: dict[str, Any]) -> dict[str, Any] | None:
+    """The output that a kernel's message makes, None when it makes no valid one."""
+    try:
+        return _nbformat.v4.output_from_msg({"header": {"msg_type": msg_type}, "content": content})
+    except (_nbformat.ValidationError, LookupError, TypeError, ValueError):
+        return None
+
+
 def is_valid(notebook: dict[str, Any], minor: int) -> bool:
     """Whether the schema of nbformat 4.`minor` holds. That ids are unique is no part of it."""
     validator = _validator.get_validator(4, minor)

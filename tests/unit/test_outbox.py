@@ -134,7 +134,7 @@ class FullDisk:
 def test_a_full_disk_costs_output_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "_temporary_file", FullDisk)
+    monkeypatch.setattr(module, "temporary_file", FullDisk)
     outbox = Outbox(notice, memory=1000)
     for number in range(60):
         outbox.put(b"%02d" % number * 50, is_output=True)
