@@ -35,6 +35,7 @@ class Config:
     port_retries: int = 0  # how many ports after it may be taken in its place
     base_url: str = "/"  # begins and ends with a slash
     app: str = "lab"  # the front end that `/` opens: lab or notebook
+    allow_extension_install: bool = False  # by pip, from JupyterLab's extension manager
     token: str = ""  # "" with no password either: everybody is let in
     password_hash: str = ""  # argon2
     allow_origin: str = ""  # one origin, or "*"

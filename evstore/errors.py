@@ -35,6 +35,10 @@ class Invalid(EvstoreError):
     """The request can't be understood."""
 
 
+class Unprocessable(EvstoreError):
+    """The request is understood, but what it asks for can't be done."""
+
+
 class Forbidden(EvstoreError):
     """That is not allowed."""
 

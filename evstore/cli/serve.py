@@ -105,6 +105,11 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
     show_default=True,
     help="The front end that the start page opens. The other one is there as well, at /lab or /tree.",
 )
+@option(
+    "--allow-extension-install",
+    is_flag=True,
+    help="Let JupyterLab's extension manager search PyPI, and install and uninstall with pip.",
+)
 @option("--browser/--no-browser", default=True, help="Open the browser.  [default: yes]")
 @option("--allow-origin", default="", help="The origin of other pages that may use this server, or '*'.")
 @option(

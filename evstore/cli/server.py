@@ -135,6 +135,7 @@ async def open_services(
         await asyncio.wait(background)
         await services.kernel_output.close()
         services.uploads.close()
+        await services.lab.close()
 
 
 def kept_output(config: Config) -> Limits:

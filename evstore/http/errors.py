@@ -12,6 +12,7 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.Exists: 409,
     errors.Conflict: 412,
     errors.Invalid: 400,
+    errors.Unprocessable: 422,
     errors.Forbidden: 403,
     errors.Gone: 410,
     errors.TooLarge: 413,

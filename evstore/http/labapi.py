@@ -1,6 +1,6 @@
 """What JupyterLab asks of its own server below `/lab/api`, and `/api/config` (jupyter-surface.md 2.4). All in threads.
 
-Managing extensions is read-only: what is installed is listed, and installing is pip's business.
+What is about extensions stands in `extensions.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from evstore.errors import Invalid, NotFound
+from evstore.errors import Invalid
 from evstore.http.reply import json_object, json_reply, no_content, read_at_most
 from evstore.http.services import services
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from evstore.lab.lab import Lab
 
 MAX_SAVED = 16 * 1024 * 1024  # bytes of a setting or a workspace
-LISTING = "@jupyterlab/extensionmanager-extension/listings.json"
-LISTED: dict[str, list[str]] = {
-    "blocked_extensions_uris": [],
-    "allowed_extensions_uris": [],
-    "blocked_extensions": [],
-    "allowed_extensions": [],
-}
 FORMATS = {"json": ".json", "csv": ".csv", "markdown": ".md"}
 
 
@@ -117,13 +110,6 @@ async def translation(request: web.Request) -> web.Response:
     return json_reply(await asyncio.to_thread(lab.translations.one, request.match_info["locale"]))
 
 
-async def listing(request: web.Request) -> web.Response:
-    """GET /lab/api/listings/...: no extension is blocked or singled out."""
-    if request.match_info["path"] != LISTING:
-        raise NotFound("There is no such listing.")
-    return json_reply(LISTED)
-
-
 async def licenses(request: web.Request) -> web.Response:
     """GET /lab/api/licenses: of all that runs in the browser, as `format` json, csv or markdown."""
     query = request.query
@@ -137,37 +123,10 @@ async def licenses(request: web.Request) -> web.Response:
         raise Invalid(f"bundles={bundles!r} is not a regular expression: {error}.") from None
     full_text = query.get("full_text", "true") not in ("0", "false")
     lab = await _lab(request)
-    report, mime = await asyncio.to_thread(lab.about.licenses, kind, bundles, full_text)
+    report, mime = await asyncio.to_thread(lab.licenses.report, kind, bundles, full_text)
     name = f"jupyterlab-licenses{FORMATS[kind]}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'} if "download" in query else None
     return web.Response(text=report, content_type=mime, headers=headers)
-
-
-async def extensions(request: web.Request) -> web.Response:
-    """GET /lab/api/extensions: the installed ones. A search finds nothing: none can be installed."""
-    lab = await _lab(request)
-    found = [] if request.query.get("query") else await asyncio.to_thread(lab.about.extensions)
-    return json_reply(found)
-
-
-async def plugins(request: web.Request) -> web.Response:
-    """GET /lab/api/plugins: none may be switched off from the page."""
-    return json_reply({"lockRules": [], "allLocked": True})
-
-
-async def build(request: web.Request) -> web.Response:
-    """GET /lab/api/build: nothing to build; the bundle is the package's."""
-    return json_reply({"status": "stable", "message": ""})
-
-
-async def news(request: web.Request) -> web.Response:
-    """GET /lab/api/news: the server asks nobody on the internet."""
-    return json_reply({"news": []})
-
-
-async def update(request: web.Request) -> web.Response:
-    """GET /lab/api/update: nor whether there is a newer JupyterLab."""
-    return json_reply({"notification": None})
 
 
 def _text(raw: bytes) -> str:

@@ -41,6 +41,11 @@ class LabLoader:
                 self._lab = self._lab or await asyncio.to_thread(self._load)
         return self._lab
 
+    async def close(self) -> None:
+        """End what was begun."""
+        if self._lab is not None:
+            await self._lab.extensions.close()
+
     def _load(self) -> Lab:
         return import_module("evstore.lab.lab").Lab(self._config)
 

@@ -20,6 +20,7 @@ class Folders:
     workspaces: Path
     sections: Path  # /api/config
     default_sections: tuple[Path, ...]
+    labconfig: Path  # the user's page_config.json
     custom: Path  # the user's own custom.css for Notebook, and what it shows
 
     @property

@@ -15,10 +15,12 @@ from jupyterlab.commands import HERE, get_app_dir, get_user_settings_dir, get_wo
 from jupyterlab_server.config import get_federated_extensions
 
 from evstore.config import Config
-from evstore.lab.about import About
 from evstore.lab.apps import LAB, NOTEBOOK
+from evstore.lab.extensions import Extensions
 from evstore.lab.folders import Folders
+from evstore.lab.licenses import Licenses
 from evstore.lab.page import Pages
+from evstore.lab.plugins import Plugins
 from evstore.lab.sections import Sections
 from evstore.lab.settings import Settings
 from evstore.lab.translations import Translations
@@ -29,14 +31,19 @@ class Lab:
     """Everything that the endpoints of the front ends serve. All methods read the disk: call them in a thread."""
 
     def __init__(self, config: Config) -> None:
-        self.folders = find_folders(config)
-        self.pages = Pages(LAB, self.folders.static, self.folders, config)
-        self.notebook = find_notebook(self.folders, config)
+        self.folders = folders = find_folders(config)
+        self.plugins = Plugins(folders)
+        self.extensions = Extensions(folders, self.plugins, config)
+        self.pages = Pages(LAB, folders.static, self.plugins, config)
+        self.notebook = find_notebook(folders, self.plugins, config)
         self.settings = Settings(self.folders)
         self.translations = Translations(self.settings)
         self.workspaces = Workspaces(self.folders.workspaces)
         self.sections = Sections(self.folders.sections, list(self.folders.default_sections))
-        self.about = About(self.folders)
+        bundles = {"@jupyterlab/application-top": folders.static}
+        if self.notebook is not None:
+            bundles["@jupyter-notebook/app"] = self.notebook.static
+        self.licenses = Licenses(folders, bundles)
 
     def theme_folders(self) -> list[Path]:
         """Where a theme's files may lie: in the extensions first, then in the application."""
@@ -53,14 +60,14 @@ class Notebook:
     custom: tuple[Path, ...]  # folders that /custom serves: the user's, then the package's
 
 
-def find_notebook(folders: Folders, config: Config) -> Notebook | None:
+def find_notebook(folders: Folders, plugins: Plugins, config: Config) -> Notebook | None:
     """Notebook, if it is installed."""
     spec = find_spec(NOTEBOOK.packages[-1])
     if spec is None or not spec.submodule_search_locations:
         return None
     package = Path(spec.submodule_search_locations[0])
     return Notebook(
-        pages=Pages(NOTEBOOK, package / "templates", folders, config),
+        pages=Pages(NOTEBOOK, package / "templates", plugins, config),
         static=package / "static",
         custom=(folders.custom, package / "custom"),
     )
@@ -72,12 +79,14 @@ def find_folders(config: Config) -> Folders:
     if not (app / "static" / "index.html").is_file():
         app = Path(HERE)
     own = config.settings_dir
+    config_dir = own or Path(jupyter_config_dir())
     return Folders(
         app=app,
         extensions=tuple(Path(path) for path in jupyter_path("labextensions")),
         user_settings=own / "lab/user-settings" if own else Path(get_user_settings_dir()),
         workspaces=own / "lab/workspaces" if own else Path(get_workspaces_dir()),
-        custom=(own or Path(jupyter_config_dir())) / "custom",
-        sections=(own or Path(jupyter_config_dir())) / "serverconfig",
+        labconfig=config_dir / "labconfig",
+        custom=config_dir / "custom",
+        sections=config_dir / "serverconfig",
         default_sections=tuple(Path(path) / "serverconfig" for path in jupyter_config_path()),
     )

@@ -14,12 +14,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from jupyter_server import version_info
-from jupyterlab_server.config import get_federated_extensions, get_page_config
 
 from evstore.config import Config
-from evstore.lab.about import MANAGER
 from evstore.lab.apps import NOTEBOOK, App
-from evstore.lab.folders import Folders
+from evstore.lab.extensions import manager_metadata
+from evstore.lab.plugins import Plugins
 
 URLS = {
     "appUrl": "lab",
@@ -34,18 +33,12 @@ URLS = {
 }
 
 
-# Its other half is an extension of jupyter_server, and not here, which it does not tell by `discovery`.
-WITHOUT_SERVER = frozenset(("ipyparallel-labextension",))
-# It would ask whether it may fetch news, and this server asks nobody on the internet.
-DISABLED = ["@jupyterlab/apputils-extension:announcements"]
-
-
 class Pages:
     """The pages of one front end, rendered anew for each visit, for extensions come and go."""
 
-    def __init__(self, app: App, templates: Path, folders: Folders, config: Config) -> None:
+    def __init__(self, app: App, templates: Path, plugins: Plugins, config: Config) -> None:
         self._app = app
-        self._folders = folders
+        self._plugins = plugins
         self._config = config
         self._loads = count()
         self._version = version(app.packages[-1])
@@ -93,32 +86,11 @@ class Pages:
             "exposeAppInBrowser": False,
             "buildAvailable": False,
             "buildCheck": False,
-            "extensionManager": MANAGER,
+            "extensionManager": manager_metadata(self._config),
             "news": {"disabled": True},
             "ignorePlugins": [],
-            **self._installed(),
+            **self._plugins.page_config(),
         }
-
-    def _installed(self) -> dict[str, Any]:
-        """The federated extensions, and what they or the user's configuration switch on and off."""
-        path = self._folders.labextensions_path
-        found = get_page_config(path, str(self._folders.app_settings))
-        halves = halves_of_server_extensions(path)
-        return found | {
-            "federated_extensions": [
-                each for each in found["federated_extensions"] if each["name"] not in halves
-            ],
-            "disabledExtensions": found["disabledExtensions"] + DISABLED,
-        }
-
-
-def halves_of_server_extensions(labextensions_path: list[str]) -> set[str]:
-    """The extensions that can only complain here: their other half is an extension of jupyter_server."""
-    return {
-        name
-        for name, extension in get_federated_extensions(labextensions_path).items()
-        if "server" in extension["jupyterlab"].get("discovery", {}) or name in WITHOUT_SERVER
-    }
 
 
 def _with_tilde(folder: Path) -> str:

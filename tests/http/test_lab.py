@@ -357,45 +357,26 @@ async def test_translations_always_answer(server: Server, locale: str):
     assert set(reply.json()) == {"data", "message"}
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("plugins", {"lockRules": [], "allLocked": True}),
-        ("build", {"status": "stable", "message": ""}),
-        ("news", {"news": []}),
-        ("update", {"notification": None}),
-        (
-            "listings/@jupyterlab/extensionmanager-extension/listings.json",
-            {
-                "blocked_extensions_uris": [],
-                "allowed_extensions_uris": [],
-                "blocked_extensions": [],
-                "allowed_extensions": [],
-            },
-        ),
-    ],
-)
-async def test_managing_extensions_is_read_only(server: Server, path: str, expected: object):
-    assert (await server.fetch("GET", f"/lab/api/{path}")).json() == expected
-    assert (await server.fetch("POST", f"/lab/api/{path}", json={"cmd": "install"})).status == 405
-
-
-async def test_installed_extensions_are_listed(server: Server):
-    found = (await server.fetch("GET", "/lab/api/extensions?page=1&per_page=30&refresh=0")).json()
-    assert "jupyterlab-pygments" in {each["name"].replace("_", "-") for each in found}
-    assert all(each["installed"] for each in found)
-    assert (await server.fetch("GET", "/lab/api/extensions?query=git")).json() == []
-
-
 async def test_licenses(server: Server):
     found = (await server.fetch("GET", "/lab/api/licenses/")).json()
-    packages = [package["name"] for bundle in found["bundles"].values() for package in bundle["packages"]]
-    assert "react" in packages
+    for bundle in ("@jupyterlab/application-top", "@jupyter-notebook/app"):
+        packages = {package["name"]: package for package in found["bundles"][bundle]["packages"]}
+        assert packages["react"]["licenseId"] == "MIT"
+        assert "Permission is hereby granted" in packages["react"]["extractedText"]
+    assert "jupyterlab_pygments" in found["bundles"]
     none = (await server.fetch("GET", "/lab/api/licenses?bundles=nothing")).json()
     assert none == {"bundles": {}}
     csv = await server.fetch("GET", "/lab/api/licenses/?format=csv&download=1")
     assert csv.headers["Content-Type"].startswith("text/csv")
     assert csv.headers["Content-Disposition"] == 'attachment; filename="jupyterlab-licenses.csv"'
+    notebook = "/lab/api/licenses?format=markdown&bundles=@jupyter-notebook/app"
+    assert "Permission is hereby granted" in (whole := (await server.fetch("GET", notebook)).text)
+    short = await server.fetch("GET", f"{notebook}&full_text=0")
+    assert "react" in short.text and len(short.text) < len(whole) / 2
+    assert (short.headers["Content-Type"], "Content-Disposition" in short.headers) == (
+        "text/markdown; charset=utf-8",
+        False,
+    )
     for query in ("format=pdf", "bundles=("):
         assert (await server.fetch("GET", f"/lab/api/licenses?{query}")).status == 400
 
