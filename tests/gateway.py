@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+import aiohttp
 import psutil
 
 from evstore.config import GatewayConfig
@@ -95,6 +96,13 @@ class RealGateway:
         """The processes of its kernels."""
         assert self._process is not None
         return psutil.Process(self._process.pid).children()
+
+    async def delete(self, kernel_id: str) -> None:
+        """Shut a kernel down behind evstore's back."""
+        headers = {"Authorization": f"token {TOKEN}"}
+        url = f"{self.url}/api/kernels/{kernel_id}"
+        async with aiohttp.ClientSession(headers=headers) as session, session.delete(url) as reply:
+            assert reply.status == 204
 
     @property
     def log(self) -> str:
