@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -159,7 +160,7 @@ class Gateway:
             ) from None
         except aiohttp.ClientSSLError as error:
             raise GatewayError(
-                f"There is no safe connection to the gateway at {self.address} ({_short(error)}). "
+                f"There is no safe connection to the gateway at {self.address} ({_short(error.os_error)}). "
                 "If it has a certificate of your own authority, --gateway-ca-certs makes that known."
             ) from None
         except aiohttp.ClientConnectorError as error:
@@ -251,12 +252,14 @@ def _quoted(name: str) -> str:
     return quote(name, safe="")
 
 
-def _short(error: BaseException) -> str:
-    """The system's words for an error, without aiohttp's around them."""
-    if isinstance(error, OSError) and error.strerror and "Multiple exceptions" not in str(error):
-        return error.strerror
-    text = str(error).rpartition("[")[2].rstrip("]") or type(error).__name__
-    return text[:WORDS]
+def _short(error: OSError) -> str:
+    """The system's words for an error, without asyncio's and aiohttp's around them."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "no TLS"
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or type(error).__name__
 
 
 def _headers(config: GatewayConfig) -> dict[str, str]:
