@@ -24,6 +24,7 @@ def main(arguments: list[str]) -> int:
     plugin = importlib.import_module("tests.jupyter_server.plugin")
     # Their conftest.py asks for pytest-jupyter and its server, in whose place the plugin stands.
     options = ["--noconftest", f"--config-file={source.HERE / 'theirs.ini'}", f"--rootdir={folder}"]
+    options.append(f"--confcutdir={folder}")  # the cache may be a link to another checkout's
     return pytest.main([*options, *(arguments or ["tests"])], plugins=[plugin])
 
 

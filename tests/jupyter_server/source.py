@@ -15,7 +15,7 @@ from pathlib import Path
 VERSION = "2.21.1"
 SHA256 = "a8960aa29263f6041283e97d4756b099fb49b767baab6371891ecb1bd40a63df"
 HERE = Path(__file__).resolve().parent
-CACHE = HERE.parents[1] / ".cache"
+CACHE = (HERE.parents[1] / ".cache").resolve()  # it may be a link, which pytest follows for some paths only
 
 
 def fetch() -> Path:
