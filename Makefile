@@ -36,9 +36,10 @@ check: $(DEV) ## Format, lint, types, layers
 bench: $(DEV) ## Measure against jupyter_server, on this machine and in one run
 	$(BIN)/python -m bench $(ARGS)
 
-soak: $(DEV) ## Long runs: kill -9 under load KILLS times, thousands of random histories
+soak: $(DEV) ## Long runs: kill -9 under load KILLS times, thousands of random histories and requests
 	EVSTORE_KILLS=$(KILLS) $(BIN)/python -m pytest -s --timeout=0 tests/process/test_crash.py
 	EVSTORE_MODEL_EXAMPLES=1000 $(BIN)/python -m pytest --timeout=0 tests/http/test_model.py
+	EVSTORE_SPEC_EXAMPLES=300 $(BIN)/python -m pytest --timeout=0 tests/spec
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache build dist

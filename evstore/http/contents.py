@@ -41,7 +41,7 @@ async def put(request: web.Request) -> web.Response:
         raise Invalid("The served folder itself can't be saved.")
     if "path" in model:
         visible(model["path"], "path")
-    if source := model.get("copy_from"):
+    if (source := model.get("copy_from")) not in (None, ""):
         entry = await app.contents.copy(visible(source, "copy_from"), path, author(request), exact=True)
         return _written(request, entry, status=201)
     if model.get("type") == "directory":
@@ -77,7 +77,9 @@ async def _put_new(
         raise Invalid(f"No file type provided: {path} exists, so a save must say type and content.")
     if occupant is not None:
         raise Invalid(f"No file content provided for {path}, which exists.")
-    kind = model.get("type") or ("notebook" if path.name.endswith(".ipynb") else "file")
+    kind = model.get("type")
+    if kind in (None, ""):
+        kind = "notebook" if path.name.endswith(".ipynb") else "file"
     if kind not in ("notebook", "file"):
         raise Invalid(f"Unhandled contents type: {kind}")
     if model.get("content") is not None:
@@ -143,7 +145,7 @@ async def post(request: web.Request) -> web.Response:
     occupant = await app.contents.exists(path)
     if occupant is not None and not occupant.is_directory:
         raise Invalid("Cannot POST to files, use PUT instead.")
-    if source := model.get("copy_from"):
+    if (source := model.get("copy_from")) not in (None, ""):
         entry = await app.contents.copy(visible(source, "copy_from"), path, author(request))
         return _written(request, entry, status=201)
     return await _untitled(request, app, path, model)
@@ -152,17 +154,18 @@ async def post(request: web.Request) -> web.Response:
 async def _untitled(
     request: web.Request, app: Services, path: ContentPath, model: Mapping[str, Any]
 ) -> web.Response:
-    extension = model.get("ext") or ""
-    if not isinstance(extension, str):
+    extension, kind = model.get("ext"), model.get("type")
+    if not isinstance(extension, str | None):
         raise Invalid("ext must be a string such as '.py'.")
-    kind = model.get("type") or ("notebook" if extension == ".ipynb" else "file")
+    if kind in (None, ""):
+        kind = "notebook" if extension == ".ipynb" else "file"
     if kind not in ("notebook", "file", "directory"):
         raise Invalid(f"Unexpected model type: {kind!r}")
     body = None
     if kind != "directory":
         content = notebooks.empty() if kind == "notebook" else b""
         body = bodies.prepare(content, app.store.known, notebook=kind == "notebook")
-    entry = await app.contents.create_untitled(path, kind, extension, body, author(request))
+    entry = await app.contents.create_untitled(path, kind, extension or "", body, author(request))
     return _written(request, entry, status=201)
 
 

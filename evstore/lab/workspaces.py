@@ -37,6 +37,8 @@ class Workspaces:
     def save(self, name: str, raw: str) -> None:
         """Keep `raw`, the JSON of a workspace that has `name` as its id. Raises Invalid."""
         try:
+            if not isinstance(json.loads(raw)["data"], dict):
+                raise ValueError("data must be an object")
             with written_whole(self._folder) as target:
                 WorkspacesManager(str(target)).save(name, raw)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
