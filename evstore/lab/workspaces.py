@@ -41,7 +41,7 @@ class Workspaces:
                 raise ValueError("data must be an object")
             with written_whole(self._folder) as target:
                 WorkspacesManager(str(target)).save(name, raw)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise Invalid(f"Not a workspace {name!r}: {error}") from None
 
     def delete(self, name: str) -> None:

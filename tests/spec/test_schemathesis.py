@@ -86,7 +86,9 @@ def test_no_answer_is_outside_the_document(server: Served, tmp_path: Path):
     command = [shutil.which("schemathesis", path=str(Path(sys.executable).parent)) or "schemathesis"]
     command += ["--config-file", str(HERE / "schemathesis.toml"), "run", f"{server.url}api/spec.yaml"]
     command += ["--header", f"Authorization: token {TOKEN}", "--max-examples", str(EXAMPLES), *excluded]
-    command += ["--generation-deterministic"] if EXAMPLES <= 20 else []  # a longer run is another one each time
+    command += (
+        ["--generation-deterministic"] if EXAMPLES <= 20 else []
+    )  # a longer run is another one each time
     command += ["--report", "ndjson", "--report-ndjson-path", str(report)]
     done = subprocess.run(
         command,
