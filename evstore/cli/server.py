@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from typing import Any, TypeVar
 
 from evstore import notebooks
+from evstore.announcing import Announcer
 from evstore.auth import AllowAll, Auth, Authorizer, load_secret
 from evstore.checkpoints import Checkpoints
 from evstore.config import Config
@@ -115,6 +116,7 @@ async def open_services(
         sessions=sessions,
         kernel_output=KernelOutput(store, contents, kernels, sessions, stop),
         terminals=Terminals(config.folder, Options.of(config)),
+        announcer=Announcer(store, kernels),
         stop=stop,
     )
     background = [

@@ -11,7 +11,6 @@ from evstore.http.redirect import redirect
 from evstore.http.reply import json_reply, read_at_most
 from evstore.http.scrub import scrub
 from evstore.http.services import services
-from evstore.http.sockets import open_socket
 from evstore.lab.apps import APPS
 
 logger = logging.getLogger(__name__)
@@ -52,11 +51,3 @@ async def exporters(request: web.Request) -> web.Response:
 async def language_servers(request: web.Request) -> web.Response:
     """GET /lsp/status: JupyterLab asks which language servers run; none do."""
     return json_reply({"version": 2, "sessions": {}, "specs": {}})
-
-
-async def events(request: web.Request) -> web.WebSocketResponse:
-    """GET /api/events/subscribe, a websocket: it stays open, and clients send nothing on it."""
-    socket = await open_socket(request, max_message=64 * 1024)
-    async for _ in socket:
-        continue
-    return socket

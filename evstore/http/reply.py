@@ -30,13 +30,15 @@ def no_content(headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-async def json_object(request: web.Request, *, required: bool = False) -> dict[str, Any]:
+async def json_object(
+    request: web.Request, *, required: bool = False, limit: int = MAX_JSON
+) -> dict[str, Any]:
     """The request's body as a JSON object; `{}` when it is empty and not `required`.
 
-    Raises Invalid (400) when it is not JSON, or JSON but not an object; TooLarge (413) past MAX_JSON,
+    Raises Invalid (400) when it is not JSON, or JSON but not an object; TooLarge (413) past `limit` bytes,
     for it is parsed on the event loop.
     """
-    raw = await read_at_most(request, MAX_JSON)
+    raw = await read_at_most(request, limit)
     if not raw.strip():
         if required:
             raise Invalid("The request needs a JSON object as its body.")

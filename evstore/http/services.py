@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from evstore.announcing import Announcer
 from evstore.auth import AllowAll, Auth, Authorizer
 from evstore.checkpoints import Checkpoints
 from evstore.config import Config
@@ -53,6 +54,7 @@ class Services:
     sessions: Sessions
     kernel_output: KernelOutput
     terminals: Terminals  # closed when the application shuts down
+    announcer: Announcer
     authorizer: Authorizer = field(default_factory=AllowAll)
     cells: CellCache = field(default_factory=CellCache)
     activity: Activity = field(default_factory=Activity)

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from evstore.errors import CannotRestart, CannotStart, EvstoreError, NotFound
+from evstore.kernels.actions import Actions
 from evstore.kernels.activity import DEAD, RESTARTING
 from evstore.kernels.client import FINAL, Client, Link
 from evstore.kernels.endpoint import Ended, Endpoint, Process
@@ -38,6 +39,7 @@ class Kernel:
         place: Place,
         ended: Callable[[Kernel], None],
         metadata: Mapping[str, object] | None = None,
+        actions: Actions | None = None,
     ) -> None:
         self.id = kernel_id
         self.name = name
@@ -47,6 +49,7 @@ class Kernel:
         self._process = process
         self._place = place
         self._ended = ended  # called once, when it is over
+        self._actions = actions or Actions()
         self._turn = asyncio.Lock()
         self._is_over = False
         self._deaths = 0
@@ -111,31 +114,20 @@ class Kernel:
 
     async def interrupt(self) -> None:
         """Interrupt what it runs. One that is starting runs nothing, and the signal would end it."""
-        async with self._turn:
-            self._check_alive()
-            if self._pump.is_ready:
-                await self._process.interrupt()
+        with self._telling("interrupt"):
+            async with self._turn:
+                self._check_alive()
+                if self._pump.is_ready:
+                    await self._process.interrupt()
 
     async def restart(self) -> None:
         """Stop the process and launch another; returns before that answers.
 
         Raises CannotRestart, and NotFound when the kernel was shut down before or meanwhile.
         """
-        async with self._turn:
-            self._check_alive()
-            state, self._pump.activity.state = self.state, RESTARTING
-            try:
-                await self._process.stop(restart=True)
-            except EvstoreError:  # it runs on
-                self._pump.activity.state = state
-                raise
-            self._deaths = 0
-            try:
-                await self._launch_again()
-            except CannotStart as error:
-                if self.is_ending:
-                    self._check_alive()
-                raise CannotRestart(error.message, short_message=error.short_message) from error
+        with self._telling("restart"):
+            async with self._turn:
+                await self._restart()
 
     async def stop(self, code: int = FINAL, reason: str = "The kernel was shut down.") -> bool:
         """End the kernel, and its websockets with this code. Returns when it is over.
@@ -147,14 +139,9 @@ class Kernel:
         self.is_ending = True
         if self._launching is not None:
             self._launching.cancel()  # or it may take as long as it likes
-        async with self._turn:
-            if not self._is_over:
-                try:
-                    await self._process.stop()
-                except EvstoreError:
-                    self.is_ending = False
-                    raise
-                await self._finish(code, reason)
+        with self._telling("shutdown") if is_first else contextlib.nullcontext():
+            async with self._turn:
+                await self._stop(code, reason)
         return is_first
 
     async def settled(self) -> bool:
@@ -168,7 +155,36 @@ class Kernel:
             if not self._is_over:
                 await self._finish(code, reason)
 
+    def _telling(self, action: str) -> contextlib.AbstractContextManager[None]:
+        return self._actions.telling(action, self.name, self.id)
+
     # inside: always with the turn taken
+
+    async def _restart(self) -> None:
+        self._check_alive()
+        state, self._pump.activity.state = self.state, RESTARTING
+        try:
+            await self._process.stop(restart=True)
+        except EvstoreError:  # it runs on
+            self._pump.activity.state = state
+            raise
+        self._deaths = 0
+        try:
+            await self._launch_again()
+        except CannotStart as error:
+            if self.is_ending:
+                self._check_alive()
+            raise CannotRestart(error.message, short_message=error.short_message) from error
+
+    async def _stop(self, code: int, reason: str) -> None:
+        if self._is_over:
+            return
+        try:
+            await self._process.stop()
+        except EvstoreError:
+            self.is_ending = False
+            raise
+        await self._finish(code, reason)
 
     def _check_alive(self) -> None:
         if self._is_over:
@@ -250,7 +266,8 @@ class Kernel:
         if not was_ready:
             self._process.forget_ports()
         try:
-            await self._launch_again()
+            with self._telling("restart"):
+                await self._launch_again()
         except CannotStart as error:
             if not self.is_ending:
                 logger.error("Kernel %s (%s) is given up: %s", self.id, self.name, error.message)

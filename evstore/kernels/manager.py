@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from evstore.errors import CannotStart, Forbidden, Invalid, NotFound, Unavailable
+from evstore.kernels.actions import Actions
 from evstore.kernels.activity import UNTRACKED
 from evstore.kernels.client import RESTART
 from evstore.kernels.endpoint import Launcher
@@ -49,6 +50,7 @@ class Kernels:
         self.untracked = untracked
         self._last_activity = datetime.now(UTC)  # of those that have ended
         self._kernels: dict[str, Kernel] = {}
+        self.actions = Actions()  # what is done to kernels, to listen to
         self._is_closed = False
         self._listeners: list[Callable[[Kernel], None]] = []
 
@@ -110,7 +112,8 @@ class Kernels:
             raise Forbidden(f"{self._limit} kernels run already, and no more may: shut one down first.")
         kernel = self._make(kernel_id, spec, Place(self._folder, parsed, is_session, variables or {}))
         self._kernels[kernel_id] = kernel
-        await kernel.start()
+        with self.actions.telling("start", spec.name, kernel_id):
+            await kernel.start()
         logger.info("Kernel %s (%s) started", kernel_id, spec.name)
         return kernel
 
@@ -139,17 +142,19 @@ class Kernels:
         try:
             return await self._specs.get(wanted)
         except NotFound:
-            raise CannotStart(
+            error = CannotStart(
                 f"The '{wanted}' kernel is not available. Please pick another suitable kernel instead, "
                 "or install that kernel.",
                 short_message=f"{wanted} not found",
-            ) from None
+            )
+            self.actions.tell("start", wanted, None, error.message)
+            raise error from None
 
     def _make(self, kernel_id: str, spec: KernelSpec, place: Place) -> Kernel:
         process = self._launcher.process(kernel_id, spec.name)
         pump = Pump(kernel_id, self._kept)
         pump.activity.untracked = self.untracked
-        return Kernel(kernel_id, spec.name, pump, process, place, self._ended, spec.metadata)
+        return Kernel(kernel_id, spec.name, pump, process, place, self._ended, spec.metadata, self.actions)
 
     def _ended(self, kernel: Kernel) -> None:
         if self._kernels.get(kernel.id) is kernel:

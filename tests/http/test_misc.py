@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import aiohttp
 import pytest
 
 from tests.helpers import TOKEN, Server, StartServer
@@ -110,31 +109,6 @@ async def test_csp_reports_are_logged_on_one_line(server: Server, caplog: pytest
     assert "abc" not in line
     large = await server.fetch("POST", "/api/security/csp-report", data=b"x" * 20_000)
     assert large.status == 413
-
-
-async def test_the_events_socket_stays_open_and_ignores_what_it_hears(server: Server):
-    socket = await server.connect("/api/events/subscribe")
-    for data in ("x", '{"schema_id": "x"}'):
-        await socket.send_str(data)
-    await socket.send_bytes(b"\x00")
-    await socket.ping()
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(socket.receive(), 0.2)
-    assert not socket.closed
-    await socket.close()
-
-
-async def test_the_events_socket_refuses_floods(server: Server):
-    socket = await server.connect("/api/events/subscribe")
-    await socket.send_str("x" * 100_000)
-    message = await socket.receive()
-    assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1009)
-
-
-async def test_plain_get_of_a_websocket_is_an_error(server: Server):
-    reply = await server.fetch("GET", "/api/events/subscribe")
-    assert reply.status == 400
-    assert reply.json()["message"]
 
 
 async def test_nothing_to_convert_to_and_no_language_servers(server: Server):

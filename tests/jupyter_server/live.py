@@ -12,7 +12,7 @@ import asyncio
 import os
 import shutil
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,14 @@ class LiveServer:
     @property
     def auth_header(self) -> dict[str, str]:
         return {"Authorization": f"token {TOKEN}"}
+
+    def on_loop(self, work: Callable[[], T]) -> T:
+        """Do `work` where the server does its own: in its thread, on its event loop."""
+
+        async def run() -> T:
+            return work()
+
+        return self._wait(run())
 
     async def fetch(self, path: str, **kwargs: Any) -> HTTPResponse:
         """Ask for `path`, which begins with a slash. Raises tornado's HTTPClientError, as jp_fetch does."""

@@ -7,6 +7,7 @@ same errors. Tests that do not apply are deselected by not_applicable.toml.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,13 +88,32 @@ class Facade:
     It has nothing else on purpose: a test that reaches for more fails, or does not apply.
     """
 
-    __slots__ = ("base_url", "identity_provider", "kernel_manager", "root_dir")
+    __slots__ = ("base_url", "event_logger", "identity_provider", "kernel_manager", "root_dir")
 
     def __init__(self, server: LiveServer) -> None:
         self.base_url = server.base_url
         self.root_dir = str(server.folder)
         self.identity_provider = Identity()
         self.kernel_manager = KernelManager(server)
+        self.event_logger = EventLogger(server)
+
+
+class EventLogger:
+    """`jp_serverapp.event_logger`: tests register schemas and sinks there, and emit on the server's own loop."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: LiveServer) -> None:
+        self._server = server
+
+    def register_event_schema(self, schema: Path) -> None:
+        self._server.on_loop(lambda: self._server.services.announcer.events.register_event_schema(schema))
+
+    def register_handler(self, handler: logging.Handler) -> None:
+        self._server.on_loop(lambda: self._server.services.announcer.events.register_handler(handler))
+
+    def emit(self, **event: Any) -> None:
+        self._server.on_loop(lambda: self._server.services.announcer.events.emit(**event))
 
 
 class Identity:
