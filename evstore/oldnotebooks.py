@@ -91,11 +91,11 @@ class OldNotebooks:
         """Save the notebook of this id, and rename it in its folder if `name` is another."""
 
         def command(work: Work) -> Entry:
-            path = _by_id(work.tx, entry).path
-            to = path.parent.child(with_extension(name)) if name else path
+            found = _by_id(work.tx, entry)
             if name:
-                check_name(to.name)
-            _move(work, _by_id(work.tx, entry), to)
+                check_name(with_extension(name))
+            to = found.path.parent.child(with_extension(name)) if name else found.path
+            _move(work, found, to)
             return contents.save(work, to, wish).entry
 
         return await self._store.write(command, author, weight=wish.body.weight)

@@ -38,6 +38,7 @@ from evstore.http import (
 from evstore.http.auth import DOORMAN
 from evstore.http.guard import Guard
 from evstore.http.old import routes as old
+from evstore.http.old.trio import TRIOS
 from evstore.http.routing import Access, Route
 from evstore.http.services import SERVICES, Services
 from evstore.http.sockets import SOCKETS, close_sockets
@@ -168,6 +169,7 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     app[SERVICES] = services
     app[DOORMAN] = guard.doorman
     app[SOCKETS] = weakref.WeakSet()
+    app[TRIOS] = {}
     app[openapi.SPEC] = openapi.Spec(routes, config.base_url)
     app.on_shutdown.append(end_feeds)
     app.on_shutdown.append(close_sockets)

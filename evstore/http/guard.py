@@ -61,7 +61,8 @@ class Guard:
         prefix = unquote(self._base_url).rstrip("/")
         paths = [prefix + route.path] + ([prefix] if route.path == "/" and prefix else [])
         for path in paths:
-            for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            methods = ("GET", "HEAD") if route.method == "GET" and not route.changes else (route.method,)
+            for method in methods:
                 self._routes[app.router.add_route(method, path, route.handler)] = route
 
     def middleware(self) -> Middleware:
@@ -109,10 +110,12 @@ class Guard:
             if caller.by_token:
                 return None
         if route.xsrf:
-            if unsafe or route.referer or route.access in (Access.API, Access.ASSET):
+            if unsafe or route.referer or route.access_of(request) in (Access.API, Access.ASSET):
                 self._origins.check_origin(request)
             if unsafe:
                 self._check_xsrf(request)
+            elif route.changes:
+                self._check_same_site(request)
             elif route.referer:
                 self._check_referer(request)
         return None
@@ -120,7 +123,7 @@ class Guard:
     def _identify(self, request: web.Request, route: Route) -> web.Response | None:
         """Find the caller. Answers strangers, and takes the token off a page's address by a redirect."""
         caller = self.doorman.caller(request)
-        is_page = route.access is Access.PAGE and request.method in SAFE_METHODS
+        is_page = route.access_of(request) is Access.PAGE and request.method in SAFE_METHODS
         if caller is None:
             if not is_page:
                 raise Forbidden("You are not signed in: log in, or send this server's token.")
@@ -159,6 +162,27 @@ class Guard:
         if not self._origins.is_ours(request, request.headers.get("Referer")):
             raise Forbidden("Blocking request from unknown origin")
 
+    def _check_same_site(self, request: web.Request) -> None:
+        """A GET that changes something is for our own pages and for who types the address, or has it as a bookmark.
+
+        A link, an image or a redirect from elsewhere must not make notebooks (S20), nor must a browser that
+        loads an address before anybody has pressed Enter.
+        """
+        given = request.query.get("_xsrf")
+        if given and self.doorman.xsrf_matches(request, given):
+            return
+        headers = request.headers
+        site = headers.get("Sec-Fetch-Site")
+        if site is None:  # an old browser, or one that does not trust this connection enough
+            is_ours = self._origins.is_ours(request, headers.get("Origin") or headers.get("Referer"))
+        else:
+            is_ours = site in ("same-origin", "none")
+        if not is_ours or "prefetch" in headers.get("Sec-Purpose", ""):
+            raise Forbidden(
+                "This address changes something, so it only works from this server's own pages, typed in, "
+                "or with `_xsrf`."
+            )
+
     def _nowhere(self, request: web.Request) -> web.Response:
         """No route: a slash too many is a redirect (302, keeping the query), anything else a 404 or 405."""
         error = request.match_info.http_exception
@@ -188,7 +212,7 @@ class Guard:
         self, request: web.Request, route: Route | None, response: web.Response, message: str
     ) -> web.Response:
         """`response`, or a page of the same status for somebody who is looking at one."""
-        is_page = route is None or route.access is Access.PAGE
+        is_page = route is None or route.access_of(request) is Access.PAGE
         if not is_page or "text/html" not in request.headers.get("Accept", ""):
             return response
         return error_page(response.status, message, base_url=self._base_url)
@@ -196,7 +220,7 @@ class Guard:
     async def dress(self, request: web.Request, response: web.StreamResponse) -> None:
         """Put on every answer the headers that it must carry, and the cookies that are due."""
         route = self._routes.get(request.match_info.route)
-        access = route.access if route is not None else Access.PUBLIC
+        access = route.access_of(request) if route is not None else Access.PUBLIC
         headers = response.headers
         is_api = access is Access.API or (
             access is Access.PUBLIC and response.content_type == "application/json"

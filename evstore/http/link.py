@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
+from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
-from evstore.http.sockets import PING
+from evstore.http.sockets import MAX_MESSAGE, PING
 from evstore.kernels import wire
 from evstore.kernels.client import FINAL
+
+logger = logging.getLogger(__name__)
 
 SILENCE = 3 * PING  # seconds after which a client that answers no ping is gone
 CONFIRM = 0.05  # seconds until a confirmation of what was sent is asked for
@@ -54,6 +58,10 @@ class SocketLink:
             raise wire.BadFrame(f"{wire.V1} has no text frames.", code=UNSUPPORTED)
         return wire.from_v1(data)
 
+    def encode(self, frame: bytes) -> str | bytes:
+        """A v1 frame as the client reads it."""
+        return frame if self._is_v1 else wire.to_default(frame)
+
     def write(self, frames: list[bytes]) -> bool:
         """Send v1 frames, translated for a client that does not speak it: one websocket message each.
 
@@ -62,7 +70,7 @@ class SocketLink:
         """
         if self._transport.is_closing() or self._socket.closed:
             raise ConnectionResetError("The client is gone")
-        messages = frames if self._is_v1 else [wire.to_default(frame) for frame in frames]
+        messages = (self.encode(frame) for frame in frames)
         self._transport.write(b"".join(piece for message in messages for piece in _framed(message)))
         self._remember(frames)
         return not self._protocol.writing_paused
@@ -137,6 +145,63 @@ class SocketLink:
             self._asked = self._sent
             payload = b"%d" % self._asked
             self._transport.write(bytes((ASK, len(payload))) + payload)
+
+
+def kernel_socket(*protocols: str) -> web.WebSocketResponse:
+    """A websocket for `SocketLink`: frames wait for room whatever their size, and pongs are seen by the link."""
+    return web.WebSocketResponse(
+        protocols=protocols, compress=False, max_msg_size=MAX_MESSAGE, autoping=False, writer_limit=0
+    )
+
+
+async def attend(
+    socket: web.WebSocketResponse,
+    link: SocketLink,
+    take: Callable[[str | bytes], None],
+    leave: Callable[[], None],
+) -> None:
+    """Give `take` what the client sends, until it leaves or the link is to be closed; then `leave`, and close."""
+    receiving = asyncio.create_task(_receive(socket, link, take))
+    pinging = asyncio.create_task(link.keep_alive())
+    try:
+        await asyncio.wait((receiving, link.closing), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leave()
+        pinging.cancel()
+        receiving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await receiving
+        await link.say_goodbye()
+
+
+async def _receive(
+    socket: web.WebSocketResponse, link: SocketLink, take: Callable[[str | bytes], None]
+) -> None:
+    while not link.closing.done():
+        frame = await socket.receive()
+        link.heard()
+        match frame.type:
+            case WSMsgType.TEXT | WSMsgType.BINARY:
+                _pass_on(frame.data, link, take)
+            case WSMsgType.PING:
+                with contextlib.suppress(ConnectionError):
+                    await socket.pong(frame.data)
+            case WSMsgType.PONG:
+                link.confirmed(bytes(frame.data))
+            case WSMsgType.CLOSE:
+                link.has_left = True
+                return
+            case _:  # the connection is gone, or what came was no websocket frame
+                return
+
+
+def _pass_on(data: str | bytes, link: SocketLink, take: Callable[[str | bytes], None]) -> None:
+    try:
+        take(data)
+    except wire.BadFrame as error:
+        logger.warning("Bad frame on a kernel's websocket: %s", ascii(error.message)[1:300])
+        if error.code is not None:
+            link.close(error.code, error.message)
 
 
 def _framed(message: str | bytes) -> tuple[bytes, bytes]:

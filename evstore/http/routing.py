@@ -25,6 +25,7 @@ class Access(Enum):
     PUBLIC = "public"  # anybody: /api, the login page, static images
     API = "api"  # the signed in; strangers get 403 and JSON
     PAGE = "page"  # the signed in; strangers are sent to the login page
+    EITHER = "either"  # a page for who asks for HTML, else as API
     ASSET = "asset"  # what a page loads (themes, extensions): guarded like API, with a page's policy
 
 
@@ -41,6 +42,7 @@ class Route:
     xsrf: bool = True  # False: an unsafe method that needs neither XSRF token nor Origin (csp-report)
     form: bool = False  # True: the body is an HTML form, to be had as `request[FORM]`
     referer: bool = False  # True: GET too wants `_xsrf` or a Referer of this host (/files)
+    changes: bool = False  # True: a GET that changes something: it answers no HEAD, and no other site (S20)
     activity: bool = True  # False: asking for it does not count as using the server
 
     @property
@@ -48,4 +50,15 @@ class Route:
         """What somebody who calls this route does to the resource."""
         if self.execute:
             return "execute"
-        return "read" if self.method == "GET" else "write"
+        return "read" if self.method == "GET" and not self.changes else "write"
+
+    def access_of(self, request: web.Request) -> Access:
+        """`access`, where that depends on the request."""
+        if self.access is not Access.EITHER:
+            return self.access
+        return Access.PAGE if wants_page(request) else Access.API
+
+
+def wants_page(request: web.Request) -> bool:
+    """Whether whoever asks looks at it with a browser."""
+    return "text/html" in request.headers.get("Accept", "")

@@ -63,7 +63,8 @@ def write_py(nb: Node) -> str:
 
 def read_py(text: str) -> dict[str, Any]:
     """The notebook of version 4 that such a script stands for."""
-    return _nbformat.convert(_nbformat.v3.reads_py(text), 4)
+    # nbformat forgets a last cell that is no code; an empty one after it is left out
+    return _nbformat.convert(_nbformat.v3.reads_py(f"{text}\n# <codecell>\n"), 4)
 
 
 def write(nb: Node) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from evstore.errors import Invalid
 from evstore.notebooks import library
-from evstore.notebooks.cells import code_cells
+from evstore.notebooks.cells import ODD, code_cells
 from evstore.notebooks.reading import to_json
 from evstore.notebooks.text import compact, parse
 
@@ -46,6 +46,22 @@ def from_py(script: bytes) -> dict[str, Any]:
         return library.read_py(script.decode())
     except UnicodeDecodeError:
         raise Invalid("The script is not UTF-8 text.") from None
+
+
+def kernel_name(body: bytes) -> str | None:
+    """The kernel that a stored notebook says it is for; None when it says nothing."""
+    try:
+        name: object = parse(body)["metadata"]["kernelspec"]["name"]
+    except ODD:
+        return None
+    return name if isinstance(name, str) and name else None
+
+
+def empty_for(name: str, spec: dict[str, Any]) -> bytes:
+    """The body of a new notebook for the kernel of this name, of which `spec` is the kernel.json."""
+    content = parse(library.empty())
+    kernelspec = {"name": name} | {key: str(spec.get(key) or name) for key in ("display_name", "language")}
+    return library.write(library.node(content | {"metadata": {"kernelspec": kernelspec}})).encode()
 
 
 def _in_version_3(body: bytes, content: bytes) -> library.Node:

@@ -98,7 +98,7 @@ async def test_a_message_for_no_kernel_is_ignored(
 async def test_a_message_that_is_too_large_closes_the_websocket(
     server: Server, warnings: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evstore.http.channels.MAX_MESSAGE", 1000)
+    monkeypatch.setattr("evstore.http.link.MAX_MESSAGE", 1000)
     kernel = await start_kernel(server)
     async with connected(server, kernel) as client:
         await client.socket.send_bytes(b"x" * 1001)

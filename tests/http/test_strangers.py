@@ -23,14 +23,25 @@ PUBLIC = {
 }
 GUARDED = [route for route in ROUTES if route.access is not Access.PUBLIC]
 UNSAFE = [route for route in GUARDED if route.method != "GET"]
-WEBSOCKETS = ["/api/events/subscribe", "/api/kernels/x/channels", "/terminals/websocket/x"]
+WEBSOCKETS = [
+    "/api/events/subscribe",
+    "/api/kernels/x/channels",
+    "/api/kernels/x/shell",
+    "/kernels/x/iopub",
+    "/terminals/websocket/x",
+]
+VALUES = {"slash": "", "id": "01890000-0000-7000-8000-000000000000", "channel": "stdin"}
 
 
 def address(route: Route) -> str:
     """An address that this route answers."""
-    path = re.sub(r"\{slash[^}]*\}", "", route.path)
-    path = re.sub(r"(?<=[a-z])\{[^}]*\}", "/x", path)
-    return re.sub(r"\{[^}]*\}", "1", path)
+
+    def value(found: re.Match[str]) -> str:
+        before = found["before"] or ""
+        return before + VALUES.get(found["name"], "/x" if before else "1")
+
+    pattern = r"(?P<before>[a-z])?\{(?P<name>\w+)(?::(?:[^{}]|\{[^{}]*\})*)?\}"
+    return re.sub(pattern, value, route.path)
 
 
 def name(route: Route) -> str:

@@ -52,9 +52,7 @@ async def post(request: web.Request) -> web.Response:
     if source := _copied_from(request, model):
         entry = await app.old_notebooks.copy(_beside(source, directory), directory, None, author(request))
         return _written(request, entry, status=201)
-    name = model.get("name") or None
-    if name is not None and not isinstance(name, str):
-        raise Invalid("name must be a string.")
+    name = given_name(model.get("name"))
     wish, message = await _wish(app, model, size)
     entry = await app.old_notebooks.create(directory, name, wish, author(request))
     return _written(request, entry, status=201, message=message)
@@ -108,6 +106,16 @@ def asked_version(request: web.Request) -> int | None:
     if given not in map(str, versions.FORMATS):
         raise Invalid(f"nbformat={given!r:.40}: notebooks are given in nbformat 3 or 4.")
     return int(given)
+
+
+def given_name(name: object) -> str | None:
+    """The name that a client wants for a notebook, None when it leaves that to the server. Raises Invalid."""
+    if name is None or name == "":
+        return None
+    if not isinstance(name, str):
+        raise Invalid("name must be a string.")
+    visible(name, "name")
+    return name
 
 
 def _path(request: web.Request) -> ContentPath:

@@ -9,13 +9,15 @@ from urllib.parse import quote, unquote
 
 from aiohttp import web
 
-from evstore.http.old import checkpoints, notebooks
+from evstore.http.old import checkpoints, kernels, notebooks, site, sockets
 from evstore.http.redirect import without_token
-from evstore.http.routing import Handler, Route
+from evstore.http.routing import Access, Handler, Route
 from evstore.http.services import services
 
 PATH = "{path:(?s:/.*)?}"
 CHECKPOINT = PATH + "/checkpoints/{checkpoint:[^/]+}"
+ID = "{id:" + site.ID + "}"  # a UUID, so that no other name is taken for one
+CHANNEL = "/{channel:iopub|shell|stdin}"
 REDIRECTS = {"redirect": 302, "redirect308": 308}
 
 
@@ -49,4 +51,19 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/api/notebooks" + PATH, native(notebooks.put), "contents"),
     Route("PATCH", "/api/notebooks" + PATH, native(notebooks.patch), "contents"),
     Route("DELETE", "/api/notebooks" + PATH, native(notebooks.delete), "contents"),
+    # The single-directory server
+    Route("GET", "/notebooks", site.list_all, "contents", Access.EITHER),
+    Route("POST", "/notebooks", site.create, "contents"),
+    Route("GET", "/notebooks/" + ID, site.get, "contents"),
+    Route("PUT", "/notebooks/" + ID, site.put, "contents"),
+    Route("DELETE", "/notebooks/" + ID, site.delete, "contents"),
+    Route("GET", "/" + ID, site.page, "contents", Access.PAGE),
+    Route("GET", "/new", site.new, "contents", Access.PAGE, changes=True),
+    Route("GET", "/" + ID + "/copy", site.copy, "contents", Access.PAGE, changes=True),
+    Route("GET", "/kernels", kernels.list_all, "kernels"),
+    Route("POST", "/kernels", kernels.start, "kernels"),
+    Route("DELETE", "/kernels/{kernel_id}", kernels.delete, "kernels"),
+    Route("POST", "/kernels/{kernel_id}/{action}", kernels.act, "kernels", execute=True),
+    Route("GET", "/kernels/{kernel_id}" + CHANNEL, sockets.channel, "kernels", execute=True),
+    Route("GET", "/api/kernels/{kernel_id}" + CHANNEL, sockets.channel, "kernels", execute=True),
 )

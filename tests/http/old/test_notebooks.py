@@ -93,6 +93,7 @@ async def test_a_notebooks_path_is_its_parent_directory(server: Server):
         ("POST", "?copy=none.ipynb", None, 404, "Notebook does not exist: none.ipynb"),
         ("POST", "", {"name": 5}, 400, "name must be a string"),
         ("POST", "", {"name": "x/y.ipynb"}, 400, "can't be the name"),
+        ("POST", "", {"name": ".x"}, 400, "hidden"),
         ("POST", "", {"content": "text"}, 400, "must be a JSON object"),
         ("POST", "", {"content": {"cells": []}}, 400, "it has no nbformat"),
         ("PUT", "foo", {}, 400, "Only PUT to full names. Use POST for directories."),
