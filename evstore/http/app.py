@@ -102,6 +102,8 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/lab/api/build", extensions.cancel_build, "lab"),
     Route("GET", "/lab/api/news", extensions.news, "lab"),
     Route("GET", "/lab/api/update", extensions.update, "lab"),
+    # What old clients ask for; before Notebook, whose pages begin with /notebooks as well
+    *old.ROUTES,
     # Notebook 7
     Route("GET", "/tree" + PATH, notebook7.tree_page, "lab", Access.PAGE),
     Route("GET", "/notebooks" + PATH, notebook7.notebooks_page, "lab", Access.PAGE),
@@ -122,8 +124,6 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/api/contents" + PATH, contents.patch, "contents"),
     Route("DELETE", "/api/contents" + PATH, contents.delete, "contents"),
     Route("GET", "/files/{path:(?s:.*)}", files.get, "contents", Access.PAGE, referer=True),
-    # What old clients ask for
-    *old.ROUTES,
     # Kernels and sessions
     Route("GET", "/api/kernelspecs", kernelspecs.list_all, "kernelspecs"),
     Route("GET", "/api/kernelspecs/{name}", kernelspecs.get, "kernelspecs"),

@@ -141,7 +141,7 @@ def _dressed(area: str, method: str, path: str, operation: Object, route: Route)
 
 def _of_the_guard(route: Route) -> Object:
     """The answers that the guard gives in the handler's place, by status."""
-    is_page = route.access is Access.PAGE
+    is_page = route.access in (Access.PAGE, Access.EITHER)
     names = {"400": "Invalid", "403": "Forbidden", "404": "NotFound"}
     if route.method != "GET":
         names["413"] = "TooLarge"

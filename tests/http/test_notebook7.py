@@ -78,7 +78,6 @@ async def test_pages(full: Server, path: str, expected: dict[str, str]):
             "/tree/d%20%C3%BC/a%20b%252Fc%23%20%C3%BC%F0%9F%98%80.ipynb",
             "/base/notebooks/d%20%C3%BC/a%20b%252Fc%23%20%C3%BC%F0%9F%98%80.ipynb",
         ),
-        ("/notebooks", "/base/tree"),
         ("/notebooks/", "/base/tree"),
         ("/notebooks/d%20%C3%BC", "/base/tree/d%20%C3%BC"),
         ("/notebooks/d%20%C3%BC/", "/base/tree/d%20%C3%BC"),

@@ -14,6 +14,7 @@ from jupyter_server.auth.utils import HTTP_METHOD_TO_AUTH_ACTION, match_url_to_r
 from evstore.auth import AllowAll, Identity
 from evstore.http import history
 from evstore.http.app import ROUTES
+from evstore.http.old import routes
 from evstore.http.routing import Access, Route
 from tests.helpers import TOKEN, StartServer
 from tests.http.test_strangers import GUARDED, WEBSOCKETS, address, name
@@ -61,15 +62,26 @@ def test_resources_are_named_as_in_jupyter_server():
     assert {route: pair for route, pair in known.items() if pair[0] != pair[1]} == {}
 
 
+CHANNEL = "{kernel_id}/{channel:iopub|shell|stdin}"
+OLD = {  # jupyter_server has none of these
+    *(f"GET /kernels/{CHANNEL}", f"GET /api/kernels/{CHANNEL}", "POST /kernels/{kernel_id}/{action}"),
+    *("GET /new", f"GET /{routes.ID}/copy"),  # which make a notebook
+}
+
+
 def test_actions_are_those_of_jupyter_server_but_for_what_runs_code():
     others = {name(route) for route in GUARDED if route.action != HTTP_METHOD_TO_AUTH_ACTION[route.method]}
     kernel = "/api/kernels/{kernel_id}"
-    assert others == {
-        "GET /api/events/subscribe",  # websockets: `execute` there, too
-        f"GET {kernel}/channels",
-        "GET /terminals/websocket/{name:\\w+}",
-        *(f"POST {kernel}/interrupt", f"POST {kernel}/restart"),  # `write` there
-    }
+    assert (
+        others
+        == {
+            "GET /api/events/subscribe",  # websockets: `execute` there, too
+            f"GET {kernel}/channels",
+            "GET /terminals/websocket/{name:\\w+}",
+            *(f"POST {kernel}/interrupt", f"POST {kernel}/restart"),  # `write` there
+        }
+        | OLD
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from evstore.contents import Save
 from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
 from evstore.events import EntryId, format_id
-from evstore.http import outgoing
+from evstore.http import notebook7, outgoing
 from evstore.http.contents import offset_header
 from evstore.http.incoming import Preconditions, off_loop, read_body
 from evstore.http.old.notebooks import asked_version, content_to_save, given_name
@@ -25,6 +25,7 @@ from evstore.http.redirect import redirect
 from evstore.http.reply import author, json_reply, no_content
 from evstore.http.routing import wants_page
 from evstore.http.services import Services, services
+from evstore.lab.apps import NOTEBOOK
 from evstore.log import bodies
 from evstore.notebooks import versions
 from evstore.oldnotebooks import EXTENSION, is_notebook
@@ -48,7 +49,7 @@ async def list_all(request: web.Request) -> web.StreamResponse:
     """GET /notebooks: for those who ask for JSON, name, id and kernel of each; for browsers, the page with the files."""
     app = services(request)
     if wants_page(request):
-        return redirect(app.config.url("lab"))
+        return await notebook7.notebooks_page(request)
     listing = await app.contents.list(ContentPath(""))
     kernels = {session.path: session.kernel.id for session in app.sessions.all()}
     shown = [one for one in listing.members if is_notebook(one) and not outgoing.unlisted(one.name)]
@@ -139,7 +140,8 @@ async def copy(request: web.Request) -> web.Response:
 
 def page_of(app: Services, entry: Entry) -> str:
     """The address of a notebook's page in the front end that this server opens."""
-    return app.config.url(f"lab/tree/{quote(entry.path, safe='/~')}")
+    folder = "notebooks" if app.config.app == NOTEBOOK.name else "lab/tree"
+    return app.config.url(f"{folder}/{quote(entry.path, safe='/~')}")
 
 
 # -- parts -------------------------------------------------------------------------------

@@ -251,6 +251,25 @@ async def test_copy_makes_one_beside_the_notebook_and_leads_to_its_page(server: 
     assert (reply.status, reply.headers["Location"]) == (302, "/lab/tree/sub/a-Copy1.ipynb")
 
 
+async def test_browsers_get_a_page_at_notebooks(server: Server):
+    """Notebook's, whose addresses begin there as well: it shows the files."""
+    reply = await server.fetch("GET", "/notebooks", headers=HTML)
+    assert (reply.status, reply.headers["Location"]) == (302, "/tree")
+    await made(server)
+    page = await server.fetch("GET", "/notebooks/a.ipynb", headers=HTML)
+    assert page.status == 200 and page.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(("app", "page"), [("lab", "/lab/tree/"), ("notebook", "/notebooks/")])
+async def test_the_page_is_that_of_the_front_end_that_opens(start_server: StartServer, app: str, page: str):
+    server = await start_server(app=app)
+    entry = await made(server, name="ä b")
+    name = quote("ä b")
+    assert (await server.fetch("GET", f"/{entry}")).headers["Location"] == f"{page}{name}.ipynb"
+    assert (await server.fetch("GET", f"/{entry}/copy")).headers["Location"] == f"{page}{name}-Copy1.ipynb"
+    assert (await server.fetch("GET", "/new")).headers["Location"] == f"{page}Untitled.ipynb"
+
+
 BROWSERS = [
     ({"Sec-Fetch-Site": "none"}, 302),  # typed, or a bookmark
     ({"Sec-Fetch-Site": "same-origin"}, 302),
