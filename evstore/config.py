@@ -64,6 +64,7 @@ class Config:
     terminal_shell: tuple[str, ...] = ()  # a command and its arguments; empty: the user's own shell
     terminal_cull_idle_timeout: float = 0.0  # seconds; 0: never
     terminal_cull_interval: float = 300.0  # seconds
+    convert_timeout: float = 60.0  # seconds that the conversion of a notebook may take
     settings_dir: Path | None = None  # JupyterLab's settings and workspaces; None: where Jupyter has them
 
     def url(self, path: str) -> str:

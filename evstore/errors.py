@@ -95,6 +95,10 @@ class GatewayAway(GatewayError):
     """The gateway can't be reached."""
 
 
+class CannotConvert(EvstoreError):
+    """The notebook can't be converted."""
+
+
 class DatabaseError(EvstoreError):
     """The file is not a database that this evstore can open."""
 

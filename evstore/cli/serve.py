@@ -234,6 +234,13 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
     help="/api/notebooks: as in IPython 2, or a redirect to /api/contents, by 302 as in Jupyter Server or by 308, "
     "which keeps method and body.",
 )
+@option(
+    "--convert-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How long it may take to convert a notebook to another format, in seconds.",
+)
 @option("--verbose", "-v", count=True, help="Say more on stderr; twice: every request.")
 def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
     """Serve FOLDER (the current one if none is given) with JupyterLab and Notebook, or to any other Jupyter client.

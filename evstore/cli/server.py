@@ -16,6 +16,7 @@ from evstore.auth import AllowAll, Auth, Authorizer, load_secret
 from evstore.checkpoints import Checkpoints
 from evstore.config import Config
 from evstore.contents import Contents
+from evstore.convert.converter import Converter
 from evstore.errors import Stopped
 from evstore.events import EntryMoved, Recorded
 from evstore.gateway.api import Gateway
@@ -84,7 +85,7 @@ async def open_services(
     stop: asyncio.Event | None = None,
     authorizer: Authorizer | None = None,
 ) -> AsyncGenerator[Services]:
-    """All services over an open store. The kernels end with the application, the rest at the end here."""
+    """All services over an open store. Kernels and conversions end with the application, the rest at the end here."""
     secret = await asyncio.to_thread(load_secret, config.db.with_name("cookie_secret"))
     replies = ReplyCache()
     store.subscribe(replies.heard)
@@ -117,6 +118,7 @@ async def open_services(
         kernel_output=KernelOutput(store, contents, kernels, sessions, stop),
         terminals=Terminals(config.folder, Options.of(config)),
         announcer=Announcer(store, kernels),
+        converter=Converter(config.convert_timeout),
         stop=stop,
     )
     background = [

@@ -17,6 +17,7 @@ from evstore.http import (
     channels,
     checkpoints,
     contents,
+    convert,
     events,
     extensions,
     files,
@@ -34,6 +35,7 @@ from evstore.http import (
     static,
     status,
     terminals,
+    view,
 )
 from evstore.http.auth import DOORMAN
 from evstore.http.guard import Guard
@@ -55,7 +57,7 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/api/me", login.update_me, "api"),
     Route("GET", "/api/status", status.status, "api", activity=False),
     Route("GET", "/api/resolvePath", resolve.resolve, "api", activity=False),
-    Route("GET", "/api/nbconvert", misc.exporters, "nbconvert"),
+    Route("GET", "/api/nbconvert", convert.exporters, "nbconvert"),
     Route("POST", "/api/shutdown", misc.shutdown, "server"),
     Route("POST", "/api/security/csp-report", misc.csp_report, "csp", xsrf=False, activity=False),
     Route("POST", "/api/events", events.post, "events"),
@@ -124,6 +126,9 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/api/contents" + PATH, contents.patch, "contents"),
     Route("DELETE", "/api/contents" + PATH, contents.delete, "contents"),
     Route("GET", "/files/{path:(?s:.*)}", files.get, "contents", Access.PAGE, referer=True),
+    Route("GET", "/view" + PATH, view.get, "contents", Access.PAGE),
+    Route("GET", "/nbconvert/{format:[^/]+}" + PATH, convert.get, "nbconvert", Access.PAGE, referer=True),
+    Route("POST", "/nbconvert/{format:[^/]+}", convert.post, "nbconvert"),
     # Kernels and sessions
     Route("GET", "/api/kernelspecs", kernelspecs.list_all, "kernelspecs"),
     Route("GET", "/api/kernelspecs/{name}", kernelspecs.get, "kernelspecs"),
@@ -173,6 +178,7 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     app[openapi.SPEC] = openapi.Spec(routes, config.base_url)
     app.on_shutdown.append(end_feeds)
     app.on_shutdown.append(close_sockets)
+    app.on_shutdown.append(end_conversions)
     app.on_shutdown.append(channels.close_kernels)
     app.on_shutdown.append(terminals.close_terminals)
     for route in routes:
@@ -183,3 +189,8 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
 async def end_feeds(app: web.Application) -> None:
     """What is answered without end ends when the server stops."""
     app[SERVICES].stop.set()
+
+
+async def end_conversions(app: web.Application) -> None:
+    """No process goes on converting for clients that are sent away."""
+    await app[SERVICES].converter.close()

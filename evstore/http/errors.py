@@ -24,6 +24,7 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.CannotStartAtGateway: 503,
     errors.GatewayError: 502,
     errors.GatewayAway: 503,
+    errors.CannotConvert: 500,
     errors.DatabaseError: 500,
     errors.Locked: 500,
 }

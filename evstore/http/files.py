@@ -9,27 +9,30 @@ from urllib.parse import quote
 from aiohttp import web
 
 from evstore.entry import Entry
-from evstore.errors import Invalid
+from evstore.errors import Forbidden
+from evstore.http import conditions
 from evstore.http.paths import readable
 from evstore.http.policy import content_security_policy
 from evstore.http.reply import moment
 from evstore.http.services import services
 
 SANDBOX = "sandbox allow-scripts"  # no allow-same-origin: a page from here can't use the user's session
+TEN_YEARS = 315_360_000  # seconds
+OWN_CHARSET = ("text/html", "text/xml")  # these say in themselves how they are written
 
 
 async def get(request: web.Request) -> web.StreamResponse:
-    """GET, HEAD /files/{path}?download=1&at="""
+    """GET, HEAD /files/{path}?download=1&at=&v="""
     app = services(request)
     path = readable(request.match_info["path"])
     entry = (await app.contents.get(path, moment(request))).entry
     if entry.is_directory:
-        raise Invalid(f"{path or '/'} is a directory; /files serves files.")
-    headers = _headers(entry, app.config.base_url, download="download" in request.query)
-    if request.headers.get("If-None-Match") == headers["ETag"]:
-        return web.Response(status=304, headers=headers)
-    size = entry.size or 0
-    span = _range(request, headers["ETag"], size)
+        raise Forbidden(f"{path or '/'} is a directory; /files serves files.")
+    headers = _headers(request, entry)
+    etag, size = _etag(entry), entry.size or 0
+    if (status := conditions.refusal(request, etag, entry.modified)) is not None:
+        return web.Response(status=status, headers=headers)
+    span = conditions.span(request, etag, entry.modified, size)
     if span is None:
         raise web.HTTPRequestRangeNotSatisfiable(headers={"Content-Range": f"bytes */{size}"})
     start, stop = span
@@ -46,42 +49,44 @@ async def get(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _headers(entry: Entry, base_url: str, *, download: bool) -> dict[str, str]:
-    mimetype, encoding = mimetypes.guess_type(entry.name)
-    if entry.name.endswith(".ipynb"):
-        mimetype, download = "application/x-ipynb+json", True
-    elif encoding == "gzip":
-        mimetype = "application/gzip"
-    elif mimetype is None:
-        mimetype = "application/octet-stream"
-    elif mimetype == "text/plain":
-        mimetype = "text/plain; charset=UTF-8"
+def sandboxed(base_url: str) -> str:
+    """The policy of an answer with a user's bytes in it (S9)."""
+    return content_security_policy(base_url, SANDBOX)
+
+
+def attachment(name: str) -> str:
+    """The Content-Disposition of a download, whatever the characters of its name (RFC 6266)."""
+    return f"attachment; filename*=utf-8''{quote(name, safe='')}"
+
+
+def mimetype_of(name: str) -> str:
+    """The Content-Type of a file, as Jupyter has it; text is UTF-8 unless it can say otherwise."""
+    if name.lower().endswith(".ipynb"):
+        return "application/x-ipynb+json"
+    mimetype, encoding = mimetypes.guess_type(name)
+    if encoding is not None:  # what the name says is what it would be unpacked (RFC 6713)
+        return "application/gzip" if encoding == "gzip" else "application/octet-stream"
+    if mimetype is None:
+        return "application/octet-stream"
+    is_plain = mimetype.startswith("text/") and mimetype not in OWN_CHARSET
+    return f"{mimetype}; charset=UTF-8" if is_plain else mimetype
+
+
+def _etag(entry: Entry) -> str:
+    return entry.digest.hex() if entry.digest else ""
+
+
+def _headers(request: web.Request, entry: Entry) -> dict[str, str]:
+    # `?v=` is how a page says that it will ask for another address when the file changes
+    lasting = "v" in request.query
     headers = {
-        "Content-Type": mimetype,
-        "Content-Security-Policy": content_security_policy(base_url, SANDBOX),
-        "Last-Modified": formatdate(entry.modified / 1_000_000, usegmt=True),
-        "ETag": f'"{entry.digest.hex() if entry.digest else ""}"',
+        "Content-Type": mimetype_of(entry.name),
+        "Content-Security-Policy": sandboxed(services(request).config.base_url),
+        "Last-Modified": formatdate(entry.modified // 1_000_000, usegmt=True),
+        "ETag": f'"{_etag(entry)}"',
         "Accept-Ranges": "bytes",
-        "Cache-Control": "no-cache",
+        "Cache-Control": f"private, max-age={TEN_YEARS}" if lasting else "no-cache",
     }
-    if download:
-        headers["Content-Disposition"] = f"attachment; filename*=utf-8''{quote(entry.name, safe='')}"
+    if request.query.get("download") or entry.name.lower().endswith(".ipynb"):
+        headers["Content-Disposition"] = attachment(entry.name)
     return headers
-
-
-def _range(request: web.Request, etag: str, size: int) -> tuple[int, int] | None:
-    """The bytes asked for, from start to just before stop; None when there are no such bytes.
-
-    A range that can't be read, several ranges, or one for another version (If-Range) mean the
-    whole file (RFC 9110, 14.2).
-    """
-    if "Range" not in request.headers or request.headers.get("If-Range", etag) != etag:
-        return 0, size
-    try:
-        asked = request.http_range
-    except ValueError:
-        return 0, size
-    start, stop, _ = asked.indices(size)
-    if asked.start is not None and asked.start < 0 and size == 0:
-        return None
-    return (start, stop) if start < stop else None

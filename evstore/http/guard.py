@@ -134,8 +134,19 @@ class Guard:
             self._activity.last = time.time()
         is_download = route.referer and "text/html" not in request.headers.get("Accept", "")
         if is_page and not is_download and "token" in request.query:
-            return redirect(without_token(request))
+            return redirect(self._without_token(request, route, caller))
         return None
+
+    def _without_token(self, request: web.Request, route: Route, caller: Caller) -> str:
+        """The same address without the token, to be opened by the cookies that come with this answer.
+
+        A pasted address has no Referer, so that of a file gets `_xsrf`, as JupyterLab's links have it;
+        but for a right token only: another site can make up a wrong one.
+        """
+        target = without_token(request)
+        if not route.referer or not caller.by_token:
+            return target
+        return f"{target}{'&' if '?' in target else '?'}_xsrf={quote(self.doorman.xsrf(request), safe='')}"
 
     def _check_permission(self, caller: Caller, route: Route) -> None:
         if not self._authorizer.is_allowed(caller.identity, route.action, route.resource):

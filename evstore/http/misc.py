@@ -43,11 +43,6 @@ async def csp_report(request: web.Request) -> web.Response:
     return web.Response()
 
 
-async def exporters(request: web.Request) -> web.Response:
-    """GET /api/nbconvert: what a notebook can be converted to here: nothing yet, so the menu stays empty."""
-    return json_reply({})
-
-
 async def language_servers(request: web.Request) -> web.Response:
     """GET /lsp/status: JupyterLab asks which language servers run; none do."""
     return json_reply({"version": 2, "sessions": {}, "specs": {}})

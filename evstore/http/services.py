@@ -13,6 +13,7 @@ from evstore.auth import AllowAll, Auth, Authorizer
 from evstore.checkpoints import Checkpoints
 from evstore.config import Config
 from evstore.contents import Contents
+from evstore.convert.converter import Converter
 from evstore.history import History
 from evstore.http.cache import ReplyCache
 from evstore.kernel_output import KernelOutput
@@ -55,6 +56,7 @@ class Services:
     kernel_output: KernelOutput
     terminals: Terminals  # closed when the application shuts down
     announcer: Announcer
+    converter: Converter  # closed when the application shuts down
     authorizer: Authorizer = field(default_factory=AllowAll)
     cells: CellCache = field(default_factory=CellCache)
     activity: Activity = field(default_factory=Activity)

@@ -68,5 +68,25 @@ async def test_a_script_gets_a_file_with_the_token_in_its_address(server: Server
     address = f"files/f.csv?token={server.services.config.token}"
     got = await server.fetch("GET", address, stranger=True)
     assert (got.status, got.body) == (200, b"a,b")
-    page = await server.fetch("GET", address, stranger=True, headers={"Accept": "text/html,*/*"})
-    assert (page.status, page.headers["Location"]) == (302, "/files/f.csv")
+
+
+async def test_a_pasted_link_to_a_file_opens_and_shows_no_token(server: Server) -> None:
+    """It comes without Referer. The page must not have the token in its address, which its scripts can read."""
+    await put(server, "f.html", text("<p>"))
+    browser = {"Accept": "text/html,*/*"}
+    address = f"files/f.html?token={server.services.config.token}&download="
+    first = await server.fetch("GET", address, stranger=True, headers=browser)
+    assert first.status == 302
+    cookies = "; ".join(f"{name}={value}" for name, value in first.cookies.items())
+    location = first.headers["Location"]
+    assert location == f"/files/f.html?download=&_xsrf={first.cookies['_xsrf']}"
+    second = await server.fetch("GET", location, stranger=True, headers=browser | {"Cookie": cookies})
+    assert (second.status, second.body) == (200, b"<p>")
+
+
+async def test_a_wrong_token_in_an_address_is_no_way_around_the_referer(server: Server) -> None:
+    await put(server, "f.html", text("<p>"))
+    browser = {"Accept": "text/html", "Cookie": (await server.log_in())["Cookie"]}
+    first = await server.fetch("GET", "files/f.html?token=wrong", stranger=True, headers=browser)
+    assert (first.status, first.headers["Location"]) == (302, "/files/f.html")
+    assert (await server.fetch("GET", "files/f.html", stranger=True, headers=browser)).status == 403

@@ -111,8 +111,7 @@ async def test_csp_reports_are_logged_on_one_line(server: Server, caplog: pytest
     assert large.status == 413
 
 
-async def test_nothing_to_convert_to_and_no_language_servers(server: Server):
-    assert (await server.fetch("GET", "/api/nbconvert")).json() == {}
+async def test_no_language_servers(server: Server):
     assert (await server.fetch("GET", "/lsp/status")).json()["specs"] == {}
 
 

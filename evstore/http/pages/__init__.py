@@ -14,7 +14,7 @@ from evstore.http.policy import content_security_policy
 _POLICY = ("default-src 'self'", "base-uri 'none'", "form-action 'self'")
 _TEMPLATES = {
     name: Template(files(__name__).joinpath(f"{name}.html").read_text(encoding="utf-8"))
-    for name in ("error", "login", "logout", "noapp")
+    for name in ("error", "login", "logout", "noapp", "view")
 }
 
 

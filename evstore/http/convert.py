@@ -1,0 +1,94 @@
+"""/nbconvert: notebooks as other formats. What comes out may be hostile, so it stands in a sandbox like any file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from email.utils import formatdate
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from aiohttp import web
+
+from evstore.convert.jobs import Converted, Job
+from evstore.http.files import attachment, sandboxed
+from evstore.http.incoming import read_body
+from evstore.http.paths import readable
+from evstore.http.redirect import redirect
+from evstore.http.reply import json_reply, moment
+from evstore.http.services import services
+
+T = TypeVar("T")
+
+LOOK = 0.5  # seconds between looks at whether the client is still there
+NOT_KEPT = "no-store, no-cache, must-revalidate, max-age=0"
+
+
+async def exporters(request: web.Request) -> web.Response:
+    """GET /api/nbconvert: the formats that a notebook can be converted to, for JupyterLab's menu."""
+    found = await services(request).converter.exporters()
+    return json_reply({name: {"output_mimetype": mimetype} for name, mimetype in found.items()})
+
+
+async def get(request: web.Request) -> web.Response:
+    """GET /nbconvert/{format}/{path}?download=true&sanitize_html=true&at="""
+    app = services(request)
+    path, at = readable(request.match_info["path"]), moment(request)
+    format = request.match_info["format"]
+    entry = (await app.contents.get(path, at)).entry
+    if entry.is_directory or not entry.name.endswith(".ipynb"):
+        # An exported page refers to what lies beside its notebook, and so asks for it here.
+        there = app.config.url(f"{'tree' if entry.is_directory else 'files'}/{quote(path, safe='/~')}")
+        query = request.rel_url.raw_query_string
+        return redirect(f"{there}?{query}" if query else there)
+    job = Job(
+        format=format,
+        body=await app.store.body(entry.digest),
+        name=entry.name,
+        modified=entry.modified,
+        sanitize=_sanitize(request) if format == "html" else None,
+    )
+    converted = await while_connected(request, app.converter.convert(job))
+    download = request.query.get("download", "").lower() in ("true", "1")
+    response = render(request, converted, download=download)
+    response.headers["Last-Modified"] = formatdate(entry.modified / 1_000_000, usegmt=True)
+    return response
+
+
+async def post(request: web.Request) -> web.Response:
+    """POST /nbconvert/{format} {"name": ..., "content": notebook}: convert what need not be saved."""
+    app = services(request)
+    body = bytes(await read_body(request, app.config.max_body_size))
+    job = Job(format=request.match_info["format"], body=body, posted=True)
+    converted = await while_connected(request, app.converter.convert(job))
+    return render(request, converted, download=False)
+
+
+def render(request: web.Request, converted: Converted, *, download: bool) -> web.Response:
+    """The answer with what has been converted; several files come as an archive, which is always a download."""
+    headers = {
+        "Content-Type": converted.mimetype + ("; charset=utf-8" if converted.is_text else ""),
+        "Content-Security-Policy": sandboxed(services(request).config.base_url),
+        "Cache-Control": NOT_KEPT,
+    }
+    if download or converted.is_archive:
+        headers["Content-Disposition"] = attachment(converted.filename)
+    return web.Response(body=converted.body, headers=headers)
+
+
+async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled when the client leaves: aiohttp lets handlers run on."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait((task,), timeout=LOOK)
+            if request.transport is None and not task.done():
+                raise ConnectionResetError("The client is gone")
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _sanitize(request: web.Request) -> bool | None:
+    value = request.query.get("sanitize_html")
+    return None if value is None else value.lower() == "true"
