@@ -38,7 +38,8 @@ from evstore.store import Store
 logger = logging.getLogger(__name__)
 
 ACTOR = "kernel"
-GRACE = 30.0  # seconds that a page has to come back
+GRACE = 30.0  # seconds that a page has to come back, or to follow after it has read the notebook
+PATIENCE = 600.0  # seconds, for one that has not closed its connection but lost it
 TICK = 1.0  # seconds between looks at what is due
 INTERVAL = 30.0  # seconds between the first two writes of a cell that runs on; then longer
 GROWTH, LONGEST = 1.5, 600.0
@@ -151,7 +152,8 @@ class KernelOutput:
 
     def _is_due(self, execution: Execution) -> bool:
         now = asyncio.get_running_loop().time()
-        if execution.is_attended(now) or now < execution.left_at + GRACE:
+        grace = PATIENCE if execution.is_expected_back else GRACE
+        if execution.is_attended(now) or now < execution.left_at + grace:
             return False
         return execution.state is State.DONE or now >= self._schedule(execution).next
 

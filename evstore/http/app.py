@@ -19,6 +19,7 @@ from evstore.http import (
     contents,
     convert,
     events,
+    executions,
     extensions,
     files,
     history,
@@ -139,6 +140,14 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/api/kernels/{kernel_id}", kernels.delete, "kernels"),
     Route("POST", "/api/kernels/{kernel_id}/interrupt", kernels.interrupt, "kernels", execute=True),
     Route("POST", "/api/kernels/{kernel_id}/restart", kernels.restart, "kernels", execute=True),
+    Route("GET", "/api/kernels/{kernel_id}/executions", executions.list_all, "kernels", activity=False),
+    Route(
+        "GET",
+        "/api/kernels/{kernel_id}/executions/{execution_id}",
+        executions.follow,
+        "kernels",
+        activity=False,
+    ),
     Route(
         "GET", "/api/kernels/{kernel_id}/channels", channels.channels, "kernels", execute=True, activity=False
     ),

@@ -32,7 +32,7 @@ async def channels(request: web.Request) -> web.StreamResponse:
         wire.check(message)
         client.receive(message)
 
-    await attend(socket, link, take, lambda: kernel.disconnect(client, link))
+    await attend(socket, link, take, lambda: kernel.disconnect(client, link, for_good=link.has_left))
     return socket
 
 

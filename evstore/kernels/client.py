@@ -64,6 +64,7 @@ class Client:
         self._executions = executions  # the kernel's, whoever asked for them
         self.link: Link | None = None
         self.left_at = 0.0  # the loop's time when the link was lost
+        self.has_left = False  # it has closed the link itself, as pages do when they are closed
         self._channels: Channels | None = None
         self._listening = False  # the kernel is up: what the client sends goes through
         self._held: deque[Message] = deque()

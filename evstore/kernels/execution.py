@@ -52,6 +52,11 @@ class Asker(Protocol):
         """The loop's time when it was connected last."""
         ...
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it went by itself: else it has only lost its connection."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -120,6 +125,11 @@ class Execution:
     def left_at(self) -> float:
         """The loop's time when somebody was last there."""
         return max(self.asker.left_at, self.read_at, self._followed_at)
+
+    @property
+    def is_expected_back(self) -> bool:
+        """Whether whoever was there last has only lost the connection, as when a laptop sleeps."""
+        return not self.asker.has_left and self.left_at == self.asker.left_at
 
     @contextmanager
     def followed(self) -> Generator[None]:

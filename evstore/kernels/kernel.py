@@ -93,9 +93,9 @@ class Kernel:
             link.close(FINAL, "The kernel has ended.")
         return self._pump.connect(session, link)
 
-    def disconnect(self, client: Client, link: Link) -> None:
-        """The websocket of this client has been closed."""
-        self._pump.disconnect(client, link)
+    def disconnect(self, client: Client, link: Link, *, for_good: bool = False) -> None:
+        """The websocket of this client has been closed, by itself if it is `for_good`."""
+        self._pump.disconnect(client, link, for_good=for_good)
 
     def follow(self, old_path: str, new_path: str) -> None:
         """The notebook has been renamed. The running process can't be told, but the next one is."""

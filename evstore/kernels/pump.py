@@ -127,10 +127,11 @@ class Pump:
             self._tell_state((client,))
         return client
 
-    def disconnect(self, client: Client, link: Link) -> None:
-        """The websocket of this client has been closed."""
+    def disconnect(self, client: Client, link: Link, *, for_good: bool = False) -> None:
+        """The websocket of this client has been closed, by itself if it is `for_good`."""
         if not client.disconnect(link):
             return
+        client.has_left = for_good
         self.executions.left(client, received_all=not client.outbox)
         if self.connections == 0:
             self._heir = client

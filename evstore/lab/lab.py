@@ -26,6 +26,10 @@ from evstore.lab.settings import Settings
 from evstore.lab.translations import Translations
 from evstore.lab.workspaces import Workspaces
 
+OWN_EXTENSIONS = (
+    Path(__file__).parent / "labextensions"
+)  # written in plain JavaScript: what lies there is served
+
 
 class Lab:
     """Everything that the endpoints of the front ends serve. All methods read the disk: call them in a thread."""
@@ -82,7 +86,7 @@ def find_folders(config: Config) -> Folders:
     config_dir = own or Path(jupyter_config_dir())
     return Folders(
         app=app,
-        extensions=tuple(Path(path) for path in jupyter_path("labextensions")),
+        extensions=(*(Path(path) for path in jupyter_path("labextensions")), OWN_EXTENSIONS),
         user_settings=own / "lab/user-settings" if own else Path(get_user_settings_dir()),
         workspaces=own / "lab/workspaces" if own else Path(get_workspaces_dir()),
         labconfig=config_dir / "labconfig",

@@ -59,6 +59,12 @@ class Served:
         async with self.session.put(f"{self.url}api/contents/{quote(path)}", json=model) as reply:
             assert reply.status in (200, 201), await reply.text()
 
+    async def put_notebook(self, path: str, content: dict[str, Any]) -> None:
+        """Make a notebook."""
+        model = {"type": "notebook", "content": content}
+        async with self.session.put(f"{self.url}api/contents/{quote(path)}", json=model) as reply:
+            assert reply.status in (200, 201), await reply.text()
+
     async def names(self, path: str = "") -> set[str]:
         """What lies in a folder."""
         return {member["name"] for member in (await self.get(f"api/contents/{path}"))["content"]}

@@ -24,6 +24,7 @@ class Page:
 
     is_connected: bool = True
     left_at: float = 0.0
+    has_left: bool = True
 
 
 Said = tuple[str, dict[str, Any]]
