@@ -42,6 +42,7 @@ class Config:
     allow_remote_access: bool = False  # accept Host headers that are not this machine
     trust_proxy: bool = False  # believe X-Forwarded-Proto, -Host and -For
     browser: bool = True
+    metrics_without_auth: bool = False  # /metrics is for everybody
     max_body_size: int = 512 * MIB  # bytes
     kernel_transport: str = "ipc"
     kept_output_memory: int = (

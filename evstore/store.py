@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evstore import projections
-from evstore.engine.base import Engine, Tx
+from evstore.engine.base import Engine, Load, Tx
 from evstore.engine.reader import SqliteReader
 from evstore.engine.sqlite import SqliteEngine
 from evstore.errors import DatabaseError
@@ -136,6 +136,10 @@ class Store:
     async def read(self, query: Callable[[Tx], T]) -> T:
         """Run `query` on a snapshot."""
         return await self._engine.read(query)
+
+    def load(self) -> Load:
+        """How busy the database is."""
+        return self._engine.load()
 
     async def rebuild(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Drop every projection and replay the log. Writers wait meanwhile."""

@@ -123,6 +123,11 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
     help="Believe a proxy in front about host, scheme and address (X-Forwarded-*).",
 )
 @option(
+    "--metrics-without-auth",
+    is_flag=True,
+    help="Let everybody read /metrics. Without it Prometheus needs the token (as bearer token).",
+)
+@option(
     "--kernel-transport",
     type=click.Choice(["ipc", "tcp"]),
     default="ipc",

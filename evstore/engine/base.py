@@ -7,6 +7,7 @@ of it or nothing, and its caller waits until it is durable.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -38,6 +39,18 @@ class Tx(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a database has done since it was opened, and what waits for it."""
+
+    commits: int = 0  # transactions
+    commands: int = 0  # that they were made of
+    waiting: int = 0  # commands in the queue, or in the transaction that runs
+    waiting_bytes: int = 0  # that they hold in memory
+    is_writable: bool = False
+    size: int = 0  # bytes of its files
+
+
 class Engine(Protocol):
     """A database that is open."""
 
@@ -56,6 +69,10 @@ class Engine(Protocol):
 
     async def read(self, query: Callable[[Tx], T]) -> T:
         """Run `query` on a snapshot of what is committed; it sees one moment throughout."""
+        ...
+
+    def load(self) -> Load:
+        """How busy it is."""
         ...
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from evstore.engine.base import T, Tx
+from evstore.engine.base import Load, T, Tx
 from evstore.engine.sqlite import SqliteTx, connect_reader
 from evstore.errors import ReadOnly
 
@@ -35,6 +35,9 @@ class SqliteReader:
             return query(SqliteTx(self._connection))
         finally:
             self._connection.execute("rollback")
+
+    def load(self) -> Load:
+        return Load()
 
     async def close(self) -> None:
         await asyncio.to_thread(self.shut)

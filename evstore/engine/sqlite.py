@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evstore.engine.base import Parameters, Row, T, Tx
+from evstore.engine.base import Load, Parameters, Row, T, Tx
 from evstore.errors import Busy, DatabaseError, EvstoreError, Full, Locked, ReadOnly
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,7 @@ class SqliteEngine:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._waiting = 0
         self._waiting_bytes = 0
+        self._commits = self._commands = 0  # of the writer thread
         self._failed: str | None = None  # set once the disk failed at a commit
         self._closing = False
         self._wal_due = WAL_SOFT  # bytes of the WAL file at which it is checkpointed
@@ -131,6 +132,16 @@ class SqliteEngine:
         except BaseException:
             os.close(lock)
             raise
+
+    def load(self) -> Load:
+        return Load(
+            commits=self._commits,
+            commands=self._commands,
+            waiting=self._waiting,
+            waiting_bytes=self._waiting_bytes,
+            is_writable=not self._failed and not self._closing,
+            size=sum(file.stat().st_size for file in self._files if file.exists()),
+        )
 
     # -- writing ---------------------------------------------------------------------
 
@@ -195,6 +206,8 @@ class SqliteEngine:
                 raise ReadOnly(self._failed)
             if self._connection.in_transaction:
                 self._connection.execute("commit")
+            self._commits += 1
+            self._commands += len(batch)
         except Exception as error:
             if self._connection.in_transaction:
                 self._connection.execute("rollback")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -38,6 +39,7 @@ from evstore.http import (
     terminals,
     view,
 )
+from evstore.http import metrics as measuring
 from evstore.http.auth import DOORMAN
 from evstore.http.guard import Guard
 from evstore.http.old import routes as old
@@ -63,6 +65,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/security/csp-report", misc.csp_report, "csp", xsrf=False, activity=False),
     Route("POST", "/api/events", events.post, "events"),
     Route("GET", "/api/events/subscribe", events.subscribe, "events", execute=True, activity=False),
+    Route("GET", "/metrics", measuring.get, "metrics", activity=False),
     Route("GET", "/lsp/status", misc.language_servers, "lsp", activity=False),
     Route("GET", "/login", login.login_page, access=Access.PUBLIC),
     Route("POST", "/login", login.login, access=Access.PUBLIC, form=True),
@@ -178,12 +181,15 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     """The application: all of `routes` behind the guard, below the configured base URL."""
     config = services.config
     guard = Guard(services)
-    app = web.Application(middlewares=[guard.middleware()], client_max_size=config.max_body_size)
+    metrics = measuring.Metrics(services, guard.pattern_of)
+    middlewares = [metrics.middleware(), guard.middleware()]
+    app = web.Application(middlewares=middlewares, client_max_size=config.max_body_size)
     app.on_response_prepare.append(guard.dress)
     app[SERVICES] = services
     app[DOORMAN] = guard.doorman
     app[SOCKETS] = weakref.WeakSet()
     app[TRIOS] = {}
+    app[measuring.METRICS] = metrics
     app[openapi.SPEC] = openapi.Spec(routes, config.base_url)
     app.on_shutdown.append(end_feeds)
     app.on_shutdown.append(close_sockets)
@@ -191,7 +197,8 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     app.on_shutdown.append(channels.close_kernels)
     app.on_shutdown.append(terminals.close_terminals)
     for route in routes:
-        guard.add(app, route)
+        is_open = route.handler is measuring.get and config.metrics_without_auth
+        guard.add(app, replace(route, access=Access.PUBLIC) if is_open else route)
     return app
 
 

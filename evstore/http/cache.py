@@ -51,6 +51,11 @@ class ReplyCache:
         self._tagged: dict[bytes, set[Hashable]] = {}
         self._size = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of the replies that are held."""
+        return self._size
+
     def get(self, key: Hashable) -> Reply | None:
         found = self._replies.get(key)
         if found is None:

@@ -65,6 +65,11 @@ class Guard:
             for method in methods:
                 self._routes[app.router.add_route(method, path, route.handler)] = route
 
+    def pattern_of(self, route: AbstractRoute) -> str | None:
+        """The pattern of one of our routes, below the base URL; None for what aiohttp puts in the place of one."""
+        found = self._routes.get(route)
+        return None if found is None else found.path
+
     def middleware(self) -> Middleware:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -35,6 +35,11 @@ class Executions:
         """The oldest first."""
         return iter(list(self._by_id.values()))
 
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Bytes of output that are kept for documents: in memory, and on disk."""
+        return self._room.in_memory, self._room.on_disk
+
     def find(self, msg_id: object) -> Execution | None:
         return self._by_id.get(msg_id) if isinstance(msg_id, str) else None
 

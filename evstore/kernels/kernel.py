@@ -87,6 +87,11 @@ class Kernel:
         """What clients have asked for, and what came of it."""
         return self._pump.executions
 
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Bytes of output that wait for clients or documents: in memory, and on disk."""
+        return self._pump.kept
+
     def connect(self, session: str, link: Link) -> Client:
         """A client has opened a websocket."""
         if self._is_over:  # since the client asked for it

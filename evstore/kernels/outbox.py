@@ -55,6 +55,11 @@ class Outbox:
         """Bytes of frames that are held in memory."""
         return self._head_size + self._tail_size
 
+    @property
+    def on_disk(self) -> int:
+        """Bytes of frames that are held in a file."""
+        return self._written - self._read_at
+
     def put(self, frame: bytes, *, is_output: bool = False) -> None:
         """Add a frame at the end. Only output is ever dropped."""
         size = len(frame)

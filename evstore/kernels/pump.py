@@ -116,6 +116,15 @@ class Pump:
         """How many clients are connected."""
         return sum(client.link is not None for client in self._clients.values())
 
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Bytes of output that wait for clients or documents: in memory, and on disk."""
+        in_memory, on_disk = self.executions.kept
+        for client in self._clients.values():
+            in_memory += client.outbox.in_memory
+            on_disk += client.outbox.on_disk
+        return in_memory, on_disk
+
     def connect(self, session: str, link: Link) -> Client:
         """A websocket of this session has been opened. Its client gets what it has missed first."""
         client = self._clients.get(session)

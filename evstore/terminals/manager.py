@@ -79,6 +79,11 @@ class Terminals:
         return len(self._terminals)
 
     @property
+    def connections(self) -> int:
+        """How many websockets look at them."""
+        return sum(terminal.connections for terminal in self._terminals.values())
+
+    @property
     def last_activity(self) -> datetime:
         """When one was last used; at first, when the server was started."""
         return max([self._last_activity, *(each.last_activity for each in self._terminals.values())])

@@ -47,6 +47,11 @@ class Terminal:
         if shell.exit_fd is not None:
             self._loop.add_reader(shell.exit_fd, self._shell_has_ended)
 
+    @property
+    def connections(self) -> int:
+        """How many look at it."""
+        return len(self._viewers)
+
     def connect(self, owner: str) -> Viewer:
         """A client looks at it from now on; what was printed lately comes first."""
         viewer = Viewer(self._go_on)
