@@ -36,6 +36,7 @@ from evstore.kernels.manager import Kernels
 from evstore.kernels.process import LocalLauncher
 from evstore.kernels.specs import KernelSpecs, Specs
 from evstore.lab import LabLoader
+from evstore.lab.sections import Sections
 from evstore.oldnotebooks import OldNotebooks
 from evstore.projections import tree
 from evstore.sessions import Sessions
@@ -112,6 +113,7 @@ async def open_services(
         uploads=Uploads(config.max_body_size),
         replies=replies,
         lab=LabLoader(config),
+        sections=Sections.of(config),
         kernelspecs=kernelspecs,
         kernels=kernels,
         sessions=sessions,

@@ -17,6 +17,7 @@ from aiohttp import web
 from evstore.http import (
     channels,
     checkpoints,
+    config,
     contents,
     convert,
     events,
@@ -61,6 +62,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/status", status.status, "api", activity=False),
     Route("GET", "/api/resolvePath", resolve.resolve, "api", activity=False),
     Route("GET", "/api/nbconvert", convert.exporters, "nbconvert"),
+    Route("GET", r"/api/config/{name:\w+}", config.get, "config"),
+    Route("PUT", r"/api/config/{name:\w+}", config.put, "config"),
+    Route("PATCH", r"/api/config/{name:\w+}", config.patch, "config"),
     Route("POST", "/api/shutdown", misc.shutdown, "server"),
     Route("POST", "/api/security/csp-report", misc.csp_report, "csp", xsrf=False, activity=False),
     Route("POST", "/api/events", events.post, "events"),
@@ -88,9 +92,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/lab/api/settings{slash:/?}", labapi.settings, "lab"),
     Route("GET", "/lab/api/settings/{name:.+}", labapi.setting, "lab"),
     Route("PUT", "/lab/api/settings/{name:.+}", labapi.save_setting, "lab"),
-    Route("GET", "/api/config/{name:[a-zA-Z0-9_]+}", labapi.section, "config"),
-    Route("PUT", "/api/config/{name:[a-zA-Z0-9_]+}", labapi.replace_section, "config"),
-    Route("PATCH", "/api/config/{name:[a-zA-Z0-9_]+}", labapi.update_section, "config"),
     Route("GET", "/lab/api/workspaces{slash:/?}", labapi.workspaces, "lab"),
     Route("GET", "/lab/api/workspaces/{name:.+}", labapi.workspace, "lab"),
     Route("PUT", "/lab/api/workspaces/{name:.+}", labapi.save_workspace, "lab"),
@@ -179,25 +180,25 @@ ROUTES: tuple[Route, ...] = (
 
 def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Application:
     """The application: all of `routes` behind the guard, below the configured base URL."""
-    config = services.config
+    settings = services.config
     guard = Guard(services)
     metrics = measuring.Metrics(services, guard.pattern_of)
     middlewares = [metrics.middleware(), guard.middleware()]
-    app = web.Application(middlewares=middlewares, client_max_size=config.max_body_size)
+    app = web.Application(middlewares=middlewares, client_max_size=settings.max_body_size)
     app.on_response_prepare.append(guard.dress)
     app[SERVICES] = services
     app[DOORMAN] = guard.doorman
     app[SOCKETS] = weakref.WeakSet()
     app[TRIOS] = {}
     app[measuring.METRICS] = metrics
-    app[openapi.SPEC] = openapi.Spec(routes, config.base_url)
+    app[openapi.SPEC] = openapi.Spec(routes, settings.base_url)
     app.on_shutdown.append(end_feeds)
     app.on_shutdown.append(close_sockets)
     app.on_shutdown.append(end_conversions)
     app.on_shutdown.append(channels.close_kernels)
     app.on_shutdown.append(terminals.close_terminals)
     for route in routes:
-        is_open = route.handler is measuring.get and config.metrics_without_auth
+        is_open = route.handler is measuring.get and settings.metrics_without_auth
         guard.add(app, replace(route, access=Access.PUBLIC) if is_open else route)
     return app
 

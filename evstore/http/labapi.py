@@ -1,4 +1,4 @@
-"""What JupyterLab asks of its own server below `/lab/api`, and `/api/config` (jupyter-surface.md 2.4). All in threads.
+"""What JupyterLab asks of its own server below `/lab/api` (jupyter-surface.md 2.4). All in threads.
 
 What is about extensions stands in `extensions.py`.
 """
@@ -48,27 +48,6 @@ async def save_setting(request: web.Request) -> web.Response:
     lab = await _lab(request)
     await asyncio.to_thread(lab.settings.save, request.match_info["name"], raw)
     return no_content()
-
-
-async def section(request: web.Request) -> web.Response:
-    """GET /api/config/{name}: what an extension keeps for itself."""
-    lab = await _lab(request)
-    return json_reply(await asyncio.to_thread(lab.sections.get, request.match_info["name"]))
-
-
-async def replace_section(request: web.Request) -> web.Response:
-    """PUT /api/config/{name}."""
-    data = await json_object(request, required=True)
-    lab = await _lab(request)
-    await asyncio.to_thread(lab.sections.replace, request.match_info["name"], data)
-    return no_content()
-
-
-async def update_section(request: web.Request) -> web.Response:
-    """PATCH /api/config/{name}: merge, and answer the result."""
-    changes = await json_object(request, required=True)
-    lab = await _lab(request)
-    return json_reply(await asyncio.to_thread(lab.sections.update, request.match_info["name"], changes))
 
 
 async def workspaces(request: web.Request) -> web.Response:

@@ -20,6 +20,7 @@ from evstore.kernel_output import KernelOutput
 from evstore.kernels.manager import Kernels
 from evstore.kernels.specs import Specs
 from evstore.lab import LabLoader
+from evstore.lab.sections import Sections
 from evstore.notebooks import CellCache
 from evstore.oldnotebooks import OldNotebooks
 from evstore.sessions import Sessions
@@ -50,6 +51,7 @@ class Services:
     uploads: Uploads
     replies: ReplyCache
     lab: LabLoader
+    sections: Sections
     kernelspecs: Specs
     kernels: Kernels  # closed when the application shuts down
     sessions: Sessions

@@ -18,8 +18,6 @@ class Folders:
     extensions: tuple[Path, ...]  # folders of federated extensions; of one name, the first found counts
     user_settings: Path
     workspaces: Path
-    sections: Path  # /api/config
-    default_sections: tuple[Path, ...]
     labconfig: Path  # the user's page_config.json
     custom: Path  # the user's own custom.css for Notebook, and what it shows
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from jupyter_core.paths import jupyter_config_dir, jupyter_config_path, jupyter_path
+from jupyter_core.paths import jupyter_config_dir, jupyter_path
 from jupyterlab.commands import HERE, get_app_dir, get_user_settings_dir, get_workspaces_dir
 from jupyterlab_server.config import get_federated_extensions
 
@@ -21,7 +21,6 @@ from evstore.lab.folders import Folders
 from evstore.lab.licenses import Licenses
 from evstore.lab.page import Pages
 from evstore.lab.plugins import Plugins
-from evstore.lab.sections import Sections
 from evstore.lab.settings import Settings
 from evstore.lab.translations import Translations
 from evstore.lab.workspaces import Workspaces
@@ -43,7 +42,6 @@ class Lab:
         self.settings = Settings(self.folders)
         self.translations = Translations(self.settings)
         self.workspaces = Workspaces(self.folders.workspaces)
-        self.sections = Sections(self.folders.sections, list(self.folders.default_sections))
         bundles = {"@jupyterlab/application-top": folders.static}
         if self.notebook is not None:
             bundles["@jupyter-notebook/app"] = self.notebook.static
@@ -91,6 +89,4 @@ def find_folders(config: Config) -> Folders:
         workspaces=own / "lab/workspaces" if own else Path(get_workspaces_dir()),
         labconfig=config_dir / "labconfig",
         custom=config_dir / "custom",
-        sections=config_dir / "serverconfig",
-        default_sections=tuple(Path(path) / "serverconfig" for path in jupyter_config_path()),
     )

@@ -272,7 +272,7 @@ async def test_one_broken_settings_file_does_not_take_the_others_along(server: S
     assert (await server.fetch("GET", f"/lab/api/settings/{THEMES}")).json()["settings"] == {}
 
 
-# -- workspaces and sections ---------------------------------------------------------
+# -- workspaces -----------------------------------------------------------------------
 
 
 async def test_workspaces(server: Server):
@@ -329,22 +329,6 @@ async def test_a_broken_workspace_counts_as_missing(server: Server):
         broken.write_text(content)
         assert (await server.fetch("GET", "/lab/api/workspaces/bad")).json()["data"] == {}
         assert (await server.fetch("GET", "/lab/api/workspaces")).json()["workspaces"]["ids"] == ["good"]
-
-
-async def test_sections(server: Server):
-    """/api/config: a PATCH merges, null deletes, and what is left empty disappears."""
-    path = "/api/config/example"
-    assert (await server.fetch("GET", path)).json() == {}
-    sample = {"foo": "bar", "baz": 73, "sub": {"a": 6, "b": 7}, "sub2": {"c": 8}}
-    assert (await server.fetch("PUT", path, json=sample)).status == 204
-    changes = {"foo": None, "baz": 75, "wib": [1], "sub": {"a": 8, "b": None, "d": 9}, "sub2": {"c": None}}
-    expected = {"baz": 75, "wib": [1], "sub": {"a": 8, "d": 9}}
-    assert (await server.fetch("PATCH", path, json=changes)).json() == expected
-    assert (await server.fetch("GET", path)).json() == expected
-    for body in ("", "[]", "{"):
-        assert (await server.fetch("PUT", path, data=body)).status == 400
-        assert (await server.fetch("PATCH", path, data=body)).status == 400
-    assert (await server.fetch("GET", "/api/config/..%2fx")).status == 404
 
 
 # -- the rest ------------------------------------------------------------------------
