@@ -67,6 +67,10 @@ class Unavailable(EvstoreError):
     """That part of the server is not available."""
 
 
+class NotInstalled(Unavailable):
+    """What that needs is not installed here."""
+
+
 class Stopped(EvstoreError):
     """Stopped before it was done."""
 

@@ -20,6 +20,7 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.Full: 507,
     errors.ReadOnly: 503,
     errors.Unavailable: 501,
+    errors.NotInstalled: 503,
     errors.CannotRestart: 500,  # as in jupyter_server
     errors.CannotStartAtGateway: 503,
     errors.GatewayError: 502,

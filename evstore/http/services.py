@@ -23,6 +23,7 @@ from evstore.lab import LabLoader
 from evstore.lab.sections import Sections
 from evstore.notebooks import CellCache
 from evstore.oldnotebooks import OldNotebooks
+from evstore.rst.renderer import Renderer
 from evstore.sessions import Sessions
 from evstore.store import Store
 from evstore.terminals.manager import Terminals
@@ -59,6 +60,7 @@ class Services:
     terminals: Terminals  # closed when the application shuts down
     announcer: Announcer
     converter: Converter  # closed when the application shuts down
+    rst: Renderer = field(default_factory=Renderer)
     authorizer: Authorizer = field(default_factory=AllowAll)
     cells: CellCache = field(default_factory=CellCache)
     activity: Activity = field(default_factory=Activity)

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from aiohttp import web
 
-from evstore.http.old import checkpoints, kernels, notebooks, site, sockets
+from evstore.http.old import checkpoints, kernels, notebooks, rst, site, sockets
 from evstore.http.redirect import without_token
 from evstore.http.routing import Access, Handler, Route
 from evstore.http.services import services
@@ -60,6 +60,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/" + ID, site.page, "contents", Access.PAGE),
     Route("GET", "/new", site.new, "contents", Access.PAGE, changes=True),
     Route("GET", "/" + ID + "/copy", site.copy, "contents", Access.PAGE, changes=True),
+    Route("GET", "/" + ID + "/print", site.print_page, "nbconvert", Access.PAGE),
+    Route("POST", "/rstservice/render", rst.render, "nbconvert"),
     Route("GET", "/kernels", kernels.list_all, "kernels"),
     Route("POST", "/kernels", kernels.start, "kernels"),
     Route("DELETE", "/kernels/{kernel_id}", kernels.delete, "kernels"),

@@ -14,11 +14,13 @@ from aiohttp import web
 
 from evstore import notebooks
 from evstore.contents import Save
+from evstore.convert.jobs import Job
 from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
 from evstore.events import EntryId, format_id
 from evstore.http import notebook7, outgoing
 from evstore.http.contents import offset_header
+from evstore.http.convert import render, while_connected
 from evstore.http.incoming import Preconditions, off_loop, read_body
 from evstore.http.old.notebooks import asked_version, content_to_save, given_name
 from evstore.http.redirect import redirect
@@ -136,6 +138,16 @@ async def copy(request: web.Request) -> web.Response:
     app = services(request)
     made = await app.old_notebooks.copy_by_id(_asked(request), author(request))
     return redirect(page_of(app, made))
+
+
+async def print_page(request: web.Request) -> web.Response:
+    """GET /{id}/print: the notebook as HTML, in a sandbox like every file."""
+    app = services(request)
+    entry = (await app.old_notebooks.find(_asked(request))).entry
+    body = await app.store.body(entry.digest)
+    job = Job(format="html", body=body, name=entry.name, modified=entry.modified)
+    converted = await while_connected(request, app.converter.convert(job))
+    return render(request, converted, download=False)
 
 
 def page_of(app: Services, entry: Entry) -> str:

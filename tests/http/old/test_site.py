@@ -270,6 +270,19 @@ async def test_the_page_is_that_of_the_front_end_that_opens(start_server: StartS
     assert (await server.fetch("GET", "/new")).headers["Location"] == f"{page}Untitled.ipynb"
 
 
+async def test_print_shows_the_notebook_in_a_sandbox(server: Server):
+    entry = await made(server, "x = 'printed'", name="ä b")
+    reply = await server.fetch("GET", f"/{entry}/print", headers=HTML)
+    assert reply.status == 200 and reply.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = reply.headers["Content-Security-Policy"]
+    assert "sandbox allow-scripts" in policy and "allow-same-origin" not in policy
+    assert "printed" in reply.text and "<title>ä b</title>" in reply.text
+    assert "Content-Disposition" not in reply.headers
+    await server.fetch("DELETE", f"/notebooks/{entry}")
+    gone = await server.fetch("GET", f"/{entry}/print", headers=HTML)
+    assert gone.status == 404 and f"Notebook does not exist: {entry}" in gone.text
+
+
 BROWSERS = [
     ({"Sec-Fetch-Site": "none"}, 302),  # typed, or a bookmark
     ({"Sec-Fetch-Site": "same-origin"}, 302),
