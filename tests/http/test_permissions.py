@@ -79,6 +79,7 @@ def test_actions_are_those_of_jupyter_server_but_for_what_runs_code():
             f"GET {kernel}/channels",
             "GET /terminals/websocket/{name:\\w+}",
             *(f"POST {kernel}/interrupt", f"POST {kernel}/restart"),  # `write` there
+            "POST /lab/api/extensions",  # installs what runs
         }
         | OLD
     )
