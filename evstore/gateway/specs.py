@@ -55,7 +55,8 @@ class GatewaySpecs:
             for key, address in _object(fields.get("resources")).items()
             if isinstance(address, str) and FOLDER in address
         }
-        return KernelSpec(str(fields.get("name") or name), spec, resources)
+        required = {"argv": [], "display_name": name, "language": ""}
+        return KernelSpec(str(fields.get("name") or name), required | spec, resources)
 
 
 def _object(value: object) -> dict[str, Any]:
