@@ -55,7 +55,7 @@ class GatewaySpecs:
             for key, address in _object(fields.get("resources")).items()
             if isinstance(address, str) and FOLDER in address
         }
-        required = {"argv": [], "display_name": name, "language": ""}
+        required: dict[str, Any] = {"argv": [], "display_name": name, "language": ""}
         return KernelSpec(str(fields.get("name") or name), required | spec, resources)
 
 
