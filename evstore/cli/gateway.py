@@ -123,6 +123,9 @@ def take_gateway(flags: dict[str, Any]) -> GatewayConfig | None:
         return None
     if given["client_key"] and not given["client_cert"]:
         raise click.UsageError("--gateway-client-key needs --gateway-client-cert.")
+    given["token"] = given["token"].strip()
+    if not (given["token"] + given["auth_scheme"]).isprintable():
+        raise click.UsageError("The gateway's token has characters in it that no token can have.")
     names = tuple(name.strip() for name in given.pop("env").split(",") if name.strip())
     given["ws_url"] = given["ws_url"] or ""
     return GatewayConfig(**given, env=names)

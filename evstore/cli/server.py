@@ -141,6 +141,7 @@ async def open_services(
         await asyncio.wait(background)
         await services.kernel_output.close()
         services.uploads.close()
+        await launcher.close()  # also when the application has never started
         await services.lab.close()
 
 

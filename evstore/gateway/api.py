@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -27,6 +28,7 @@ from evstore.kernels.wire import V1
 CONNECT = 10.0  # seconds until a gateway that does not even take the connection is away
 HEARTBEAT = 30.0  # seconds between pings on a websocket; half of it later a silent one is given up
 GOODBYE = 20.0  # seconds for a kernel to be shut down
+KERNEL_ID = re.compile(r"[\w.:/-]{1,200}", re.ASCII)
 MAX_ANSWER = 16 * 1024 * 1024  # bytes
 MAX_MESSAGE = 1024 * 1024 * 1024  # bytes of one message of a kernel
 WORDS = 300  # characters of the gateway's own message that are passed on
@@ -83,8 +85,8 @@ class Gateway:
         """POST /api/kernels: start a kernel. Returns its id there."""
         wanted = {"name": name, "path": path, "env": dict(env)}
         kernel_id = _object(await self._ask("POST", "api/kernels", wanted), self).get("id")
-        if not isinstance(kernel_id, str) or not kernel_id:
-            raise nonsense(self, "a kernel without an id")
+        if not isinstance(kernel_id, str) or not KERNEL_ID.fullmatch(kernel_id):
+            raise nonsense(self, "a kernel without a proper id")
         return kernel_id
 
     async def look_at(self, kernel_id: str) -> None:
@@ -181,8 +183,7 @@ def _status_error(gateway: Gateway, status: int, message: str, location: str) ->
     if status == 404:
         return NotFound(f"{where} does not know that ({said}).")
     if 300 <= status < 400:
-        host = URL(location).host if "://" in location else None
-        target = f" to {host}" if host else ""
+        target = f" to {host}" if (host := _host(location)) else ""
         return GatewayError(
             f"{where} redirects{target}, which a gateway does not do ({status}). Is --gateway-url right, "
             "or does a login page stand in front of it?"
@@ -229,7 +230,12 @@ def _message_in(content: bytes) -> str:
         return ""
     fields = cast("dict[str, Any]", data)
     message = fields.get("message") or fields.get("reason") or ""
-    return " ".join(str(message).split())[:WORDS]
+    return " ".join(printable(str(message)).split())[:WORDS]
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would take for a command."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 async def _limited(content: aiohttp.StreamReader, gateway: Gateway) -> bytes:
@@ -239,6 +245,13 @@ async def _limited(content: aiohttp.StreamReader, gateway: Gateway) -> bytes:
         if len(pieces) > MAX_ANSWER:
             raise nonsense(gateway, f"more than {MAX_ANSWER} bytes")
     return bytes(pieces)
+
+
+def _host(location: str) -> str | None:
+    try:
+        return URL(location).host
+    except ValueError:
+        return None
 
 
 def _below(url: URL, path: str) -> URL:

@@ -35,6 +35,9 @@ async def resolve(request: web.Request) -> web.Response:
         if kernel is None:
             reason = f"Kernel {kernel_id} could not be found"
             reply["unresolved"] = [{"scope": "kernel", "reason": reason}]
+        elif service.config.gateway is not None:
+            reason = f"Kernel {kernel_id} runs at a gateway, where files can't be looked at"
+            reply["unresolved"] = [{"scope": "kernel", "reason": reason}]
         elif (found := await asyncio.to_thread(on_disk, path, kernel.folder)) is not None:
             resolved.append({"scope": "kernel", "path": found})
     return json_reply(reply)

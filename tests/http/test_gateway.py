@@ -163,6 +163,13 @@ async def test_kernels_end_with_the_server(
     assert len(gateway.kernels) == before
 
 
+async def test_no_path_is_looked_up_for_a_kernel_elsewhere(server: Server) -> None:
+    kernel = await start_kernel(server)
+    reply = (await server.fetch("GET", f"/api/resolvePath?path=/etc/passwd&kernel={kernel}")).json()
+    assert reply["resolved"] == []
+    assert "runs at a gateway" in reply["unresolved"][0]["reason"]
+
+
 @pytest.mark.trouble
 async def test_a_kernel_that_dies_is_started_again(
     client: KernelClient, caplog: pytest.LogCaptureFixture

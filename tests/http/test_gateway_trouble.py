@@ -219,6 +219,8 @@ ANSWERS: list[tuple[str, Garbage, int, str]] = [
         502,
         "redirects to login.example.org",
     ),
+    ("nowhere", web.Response(status=302, headers={"Location": "http://[x"}), 502, "redirects, which"),
+    ("escapes", web.json_response({"message": "\x1b[31mred"}, status=500), 502, "(500: [31mred)"),
     (
         "forbidden",
         web.json_response({"message": "Resource\nLimit"}, status=403),

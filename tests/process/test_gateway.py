@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -50,6 +51,17 @@ def test_evstores_variable_comes_first(tmp_path: Path) -> None:
         assert error.value.code == 503
 
 
+def test_a_port_that_is_taken_is_all_that_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        gateway = ("--gateway-url", "http://localhost:1")
+        result = evstore("serve", ".", "--no-browser", "--port", port, *gateway, cwd=tmp_path)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -63,6 +75,7 @@ def test_evstores_variable_comes_first(tmp_path: Path) -> None:
         (("--gateway-url", "http://host", "--gateway-ca-certs", "none.pem"), "'none.pem' does not exist"),
         (("--gateway-url", "http://host", "--gateway-timeout", "0"), "0.0 is not in the range"),
         (("--gateway-url", "https://host", "--gateway-client-key", __file__), "needs --gateway-client-cert"),
+        (("--gateway-url", "http://host", "--gateway-token", "se\ncret"), "has characters in it"),
         (("--gateway-url", "https://host", "--gateway-ca-certs", __file__), "can't be used"),
     ],
 )
