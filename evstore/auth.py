@@ -18,6 +18,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
+from urllib.parse import urlsplit
 
 import orjson
 from argon2 import PasswordHasher
@@ -65,9 +66,21 @@ class Identity:
                 raise Invalid(f"Field {key} is not updatable; these are: {', '.join(UPDATABLE)}.")
             if not isinstance(value, str) or len(value) > MAX_FIELD:
                 raise Invalid(f"Field {key} must be a text of at most {MAX_FIELD} characters.")
+            if not value.isprintable():  # it is shown to others, and stands in the log and its tables
+                raise Invalid(f"Field {key} must be on one line, without control characters.")
         if not changes.get("name", self.name) or not changes.get("display_name", self.display_name):
             raise Invalid("A name can't be empty.")
+        if not _is_address(changes.get("avatar_url", "")):
+            raise Invalid("avatar_url must be the address of an image.")
         return replace(self, **changes)
+
+
+def _is_address(value: str) -> bool:
+    """Whether an image can be there: an address that runs nothing when somebody looks at it."""
+    try:
+        return urlsplit(value).scheme in ("", "http", "https", "data")
+    except ValueError:
+        return False
 
 
 Action = Literal["read", "write", "execute"]

@@ -47,7 +47,12 @@ async def test_a_new_name_is_kept_in_the_cookie(server: Server):
 
 
 @pytest.mark.parametrize(
-    "body", ["", "{}", "[]", "{", '{"name": 5}', '{"fake": "x"}', '{"username": "root"}']
+    "body",
+    [
+        *("", "{}", "[]", "{", '{"name": 5}', '{"fake": "x"}', '{"username": "root"}', '{"name": ""}'),
+        *(r'{"name": "a\nb"}', r'{"color": "\u0000"}', r'{"initials": "\u202e"}'),
+        *('{"avatar_url": "javascript:alert(1)"}', '{"avatar_url": "http://[x"}'),
+    ],
 )
 async def test_bad_changes(server: Server, body: str):
     reply = await server.fetch("PATCH", "/api/me", data=body)

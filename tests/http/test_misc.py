@@ -160,3 +160,17 @@ async def test_paths_of_a_kernel_that_is_gone(server: Server):
         "resolved": [],
         "unresolved": [{"scope": "kernel", "reason": "Kernel nope could not be found"}],
     }
+
+
+async def test_paths_as_a_kernel_sees_them(server: Server):
+    """Relative ones begin in its folder; what is not there is not told."""
+    folder = server.services.config.folder
+    (folder / "sub").mkdir()
+    (folder / "sub" / "on_disk.py").write_text("")
+    kernel = (await server.fetch("POST", "/api/kernels", json={"path": "sub"})).json()["id"]
+    found = {"resolved": [{"scope": "kernel", "path": f"{(folder / 'sub').resolve()}/on_disk.py"}]}
+    for path in ("on_disk.py", "../sub/on_disk.py", f"{folder}/sub/on_disk.py"):
+        assert await resolve(server, f"path={path}&kernel={kernel}") == found, path
+    nothing: dict[str, list[object]] = {"resolved": []}
+    for path in ("no.py", "a%00b", "x" * 5000, "~nobody/x", "%ff"):
+        assert await resolve(server, f"path={path}&kernel={kernel}") == nothing, path
