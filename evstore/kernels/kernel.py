@@ -174,6 +174,7 @@ class Kernel:
             self._pump.activity.state = state
             raise
         self._deaths = 0
+        await self._let_go()
         try:
             await self._launch_again()
         except CannotStart as error:
@@ -213,7 +214,6 @@ class Kernel:
         self._launched_at = asyncio.get_running_loop().time()
 
     async def _launch_again(self) -> None:
-        await self._let_go()
         try:
             await self._launch()
         except CannotStart:

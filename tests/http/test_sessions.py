@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import Reply, Server
+from tests.helpers import Reply, Server, StartServer
 from tests.kernel_client import connected, start_kernel
 
 NOTEBOOK = {"path": "sub/nb.ipynb", "type": "notebook", "name": "nb.ipynb", "kernel": {"name": "python3"}}
@@ -77,13 +77,48 @@ async def test_consoles_and_files_have_no_notebook_key(server: Server) -> None:
         assert "notebook" not in session
 
 
-async def test_the_bodies_of_old_clients(server: Server) -> None:
-    body = {"notebook": {"path": "old.ipynb"}, "kernel": {"name": "python", "id": "foo"}}
-    session = (await server.fetch("POST", "/api/sessions", json=body)).json()
-    assert (session["type"], session["notebook"]["path"]) == ("notebook", "old.ipynb")
+@pytest.mark.parametrize(
+    ("notebook", "path"),
+    [
+        ({"path": "a.ipynb"}, "a.ipynb"),  # IPython 3, and jupyter_server still
+        ({"path": "sub/a.ipynb"}, "sub/a.ipynb"),
+        ({"name": "a.ipynb", "path": ""}, "a.ipynb"),  # IPython 2
+        ({"name": "a.ipynb", "path": "sub"}, "sub/a.ipynb"),
+        ({"name": "a.ipynb", "path": "/sub/deep/"}, "sub/deep/a.ipynb"),
+        ({"name": "a.ipynb"}, "a.ipynb"),
+        ({"name": "a.ipynb", "path": "sub/a.ipynb"}, "sub/a.ipynb"),  # both, in the newer meaning
+    ],
+)
+async def test_the_bodies_of_old_clients(server: Server, notebook: dict[str, str], path: str) -> None:
+    body = {"notebook": notebook, "kernel": {"name": "python", "id": "foo"}}
+    reply = await server.fetch("POST", "/api/sessions", json=body)
+    session = reply.json()
+    assert (reply.status, session["type"], session["path"]) == (201, "notebook", path)
+    assert session["notebook"] == {"path": path, "name": "a.ipynb"}
     assert (session["kernel"]["id"], session["kernel"]["name"]) == ("foo", "python3")
-    changed = (await patch(server, session, notebook={"path": "new.ipynb"})).json()
-    assert (changed["path"], changed["notebook"]["path"]) == ("new.ipynb", "new.ipynb")
+    again = (await server.fetch("POST", "/api/sessions", json=body)).json()
+    assert again["id"] == session["id"]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "path"),
+    [
+        ({"path": "new.ipynb"}, "new.ipynb"),
+        ({"path": "other/new.ipynb"}, "other/new.ipynb"),
+        ({"name": "new.ipynb", "path": "other"}, "other/new.ipynb"),
+        ({"name": "new.ipynb", "path": ""}, "new.ipynb"),
+        ({"name": "new.ipynb"}, "sub/new.ipynb"),  # in the same folder
+        ({"name": None, "path": None}, "sub/nb.ipynb"),
+        ({}, "sub/nb.ipynb"),
+    ],
+)
+async def test_renames_by_old_clients(server: Server, notebook: dict[str, str | None], path: str) -> None:
+    session = await open_session(server)
+    reply = await patch(server, session, notebook=notebook)
+    changed = reply.json()
+    assert (reply.status, changed["id"], changed["path"]) == (200, session["id"], path)
+    assert changed["notebook"] == {"path": path, "name": path.rpartition("/")[2]}
+    assert changed["kernel"]["id"] == session["kernel"]["id"]
 
 
 async def test_a_running_kernel_can_be_used(server: Server) -> None:
@@ -109,7 +144,16 @@ async def test_a_new_kernel_can_be_given_an_id(server: Server) -> None:
         ({"path": "x", "type": "n", "kernel": {"name": 1}}, 400, "The field 'name' must be a string"),
         ({"path": "x", "type": "n", "kernel": {"id": "a/b"}}, 400, "'a/b' can't be a kernel's id"),
         ({"notebook": "x"}, 400, "The field 'notebook' must be an object"),
+        ({"path": None, "type": "notebook"}, 400, "Missing field in JSON data: path"),
+        ({"path": "x", "type": "n", "env": []}, 400, "The field 'env' must be an object"),
+        ({"path": "x", "type": "n", "env": {"KERNEL_X": 1}}, 400, "The variable KERNEL_X must be a string"),
+        ({"path": "x", "type": "n", "name": ["x"]}, 400, "The field 'name' must be a string"),
+        ({"path": "x" * 10_000, "type": "n"}, 400, "The path is longer than"),
+        ({"path": "x", "type": "n", "kernel": {"id": "x" * 10_000}}, 400, "'xxx"),
+        ({"path": "x", "type": "n", "kernel": {"name": "x" * 10_000}}, 501, "The 'xxx"),
         ({"path": "../x", "type": "notebook"}, 404, "No such file or directory"),
+        ({"path": "a\0b", "type": "notebook"}, 404, "No such file or directory"),
+        ({"notebook": {"name": "x", "path": ".."}}, 404, "No such file or directory"),
     ],
 )
 async def test_a_body_that_says_too_little(
@@ -247,3 +291,43 @@ async def test_a_name_of_its_own_stays(server: Server) -> None:
     await server.services.sessions.entry_moved("sub/nb.ipynb", "b.ipynb")
     [moved] = await sessions(server)
     assert (moved["path"], moved["name"]) == ("b.ipynb", "My notebook")
+
+
+@pytest.mark.parametrize("path", ["../x", "a\0b", "x" * 10_000])
+async def test_a_path_that_can_not_be_changes_nothing(server: Server, path: str) -> None:
+    session = await open_session(server)
+    reply = await patch(server, session, path=path, name="changed", kernel={"name": "python3"})
+    assert reply.status in (400, 404)
+    assert [(one["path"], one["name"]) for one in await sessions(server)] == [("sub/nb.ipynb", "nb.ipynb")]
+    assert await kernel_ids(server) == [session["kernel"]["id"]]
+
+
+async def test_a_session_may_have_no_path_and_no_name(server: Server) -> None:
+    session = await open_session(server, path="", name=None)
+    assert (session["path"], session["name"]) == ("", "")
+    assert (await open_session(server, path=""))["id"] == session["id"]
+
+
+async def test_the_kernels_model_is_the_same_everywhere(server: Server) -> None:
+    session = await open_session(server)
+    changed = (await patch(server, session, kernel={"name": "python3"})).json()
+    [kernel] = (await server.fetch("GET", "/api/kernels")).json()
+    again = (await server.fetch("GET", f"/api/sessions/{session['id']}")).json()
+    for model in (changed["kernel"], kernel, again["kernel"]):
+        assert set(model) == {"id", "name", "last_activity", "execution_state", "connections"}
+        assert (model["id"], model["name"], model["connections"]) == (kernel["id"], "python3", 0)
+    assert (await server.fetch("GET", f"/api/kernels/{session['kernel']['id']}")).status == 404
+
+
+async def test_variables_of_a_sessions_kernel(start_server: StartServer) -> None:
+    server = await start_server(kernel_env=("HTTP_PROXY",))
+    env = {"KERNEL_USERNAME": "ann", "HTTP_PROXY": "http://proxy", "PATH": "/evil", "JPY_SESSION_NAME": "x"}
+    session = await open_session(server, env=env)
+    look = "print([os.environ.get(name) for name in ('KERNEL_USERNAME', 'HTTP_PROXY', 'JPY_SESSION_NAME')])"
+    folder = server.services.config.folder.resolve()
+    async with connected(server, session["kernel"]["id"]) as client:
+        told = f"['ann', 'http://proxy', '{folder}/nb.ipynb']\n"
+        assert await client.run(f"import os; {look}") == told
+        assert "evil" not in await client.run("print(os.environ['PATH'])")
+        await server.fetch("POST", f"/api/kernels/{session['kernel']['id']}/restart")
+        assert await client.run(f"import os; {look}") == told
