@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from evstore.errors import EvstoreError
 from evstore.kernels.activity import BUSY
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.manager import Kernels
@@ -82,7 +83,10 @@ class Culler:
             kernel.connections,
             _idle(kernel, now),
         )
-        await kernel.stop(reason="The kernel was shut down because nobody has used it for long.")
+        try:
+            await kernel.stop(reason="The kernel was shut down because nobody has used it for long.")
+        except EvstoreError as error:  # a gateway is away; the next look tries again
+            logger.warning("Kernel %s could not be culled: %s", kernel.id, error.message)
 
 
 def _idle(kernel: Kernel, now: datetime) -> float:

@@ -36,7 +36,7 @@ STOP = 30.0  # seconds that a server may take to start or to stop
 class LiveServer:
     """A running evstore. Nothing in here but the Mirror goes past its port."""
 
-    def __init__(self, home: Path, folder: Path, base_url: str = "/") -> None:
+    def __init__(self, home: Path, folder: Path, base_url: str = "/", **config: Any) -> None:
         self.base_url = base_url
         self.folder = folder
         self.requests = 0  # that tests have sent
@@ -45,7 +45,7 @@ class LiveServer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="evstore", daemon=True)
         self._thread.start()
         self._seen: dict[ContentPath, Seen] = {}
-        self.start()
+        self.start(**config)
 
     def start(self, **config: Any) -> None:
         """Start over the same log; `config` are further settings."""

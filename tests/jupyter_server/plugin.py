@@ -22,7 +22,7 @@ from tornado.escape import url_escape
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from tests.helpers import TOKEN
-from tests.jupyter_server import remote, source
+from tests.jupyter_server import options, remote, source
 from tests.jupyter_server.live import LiveServer
 from tests.jupyter_server.table import Table
 
@@ -144,8 +144,8 @@ class KernelManager:
         return self._server.services.kernels.get(kernel_id)
 
 
-def _start(home: Path, folder: Path, base_url: str = "/") -> LiveServer:
-    server = LiveServer(home, folder, base_url)
+def _start(home: Path, folder: Path, base_url: str = "/", **config: Any) -> LiveServer:
+    server = LiveServer(home, folder, base_url, **config)
     _running.append(server)
     return server
 
@@ -168,8 +168,10 @@ def stop_servers() -> Iterator[None]:
 
 
 @pytest.fixture
-def live_server(tmp_path: Path, jp_root_dir: Path, jp_base_url: str, jp_environ: None) -> LiveServer:
-    return _start(tmp_path, jp_root_dir, jp_base_url)
+def live_server(
+    tmp_path: Path, jp_root_dir: Path, jp_base_url: str, jp_environ: None, jp_server_config: dict[str, Any]
+) -> LiveServer:
+    return _start(tmp_path, jp_root_dir, jp_base_url, **options.settings(jp_server_config))
 
 
 @pytest.fixture
@@ -240,7 +242,7 @@ def jp_base_url() -> str:
 
 @pytest.fixture
 def jp_server_config() -> dict[str, Any]:
-    """jupyter_server's own settings, which tests override; they choose among its classes."""
+    """jupyter_server's options; tests put their own in its place."""
     return {}
 
 
