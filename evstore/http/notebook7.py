@@ -15,7 +15,7 @@ from aiohttp import web
 from evstore.errors import NotFound, Unavailable
 from evstore.http.lab import find_in, not_installed, render
 from evstore.http.paths import readable
-from evstore.http.redirect import redirect
+from evstore.http.redirect import redirect, without_slashes
 from evstore.http.services import services
 from evstore.http.static import OWN, file_response
 from evstore.lab.apps import NOTEBOOK
@@ -43,6 +43,8 @@ async def notebooks_page(request: web.Request) -> web.Response:
     entry = await services(request).contents.exists(path)
     if entry is not None and entry.is_directory:
         return _to(request, "tree", path)
+    if request.path.endswith("/"):
+        return without_slashes(request)
     return await _page(request, "notebooks")
 
 

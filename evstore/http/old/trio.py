@@ -1,28 +1,31 @@
 """The websockets of one old client at one kernel, which the pump sees as one link.
 
 A client of IPython 2 opens three: it sends on `shell`, hears output on `iopub`, and is asked for input on `stdin`.
-They belong together when they name the same session; the kernel's answers go by channel. What comes for a
-channel that is not open (yet, or again) waits for it, `ROOM` bytes of it; then the oldest goes.
+They belong together when they name the same session; the kernel's answers go by channel. Each channel has a queue
+of its own, for a script may wait for its answer before it reads what was printed on the way there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import orjson
 from aiohttp import web
 
 from evstore.http.link import SocketLink
-from evstore.kernels import dialect
-from evstore.kernels.client import FINAL, REPLACED, Client
+from evstore.kernels import dialect, messages
+from evstore.kernels.client import BATCH, FAREWELL, FINAL, REPLACED, Client
 from evstore.kernels.kernel import Kernel
+from evstore.kernels.outbox import Outbox
+from evstore.kernels.pump import OUTPUT
 from evstore.kernels.wire import Message, from_v1, to_v1
 
 GRACE = 1.0  # seconds in which a client says its session, and opens the rest of its websockets
-ROOM = 1024 * 1024  # bytes for each channel that is not open
+ROOM = 1024 * 1024  # bytes that wait for a channel which the client has never opened
 DEAD = to_v1("iopub", [b'{"msg_type":"status"}', b"{}", b"{}", orjson.dumps({"execution_state": "dead"})])
 
 
@@ -35,24 +38,69 @@ class OldLink(SocketLink):
         return dialect.to_old(frame, version=self.version)
 
 
-class Waiting:
-    """Frames for a channel that is not open, the latest of them."""
+class Lane:
+    """One channel: what waits for the client, in memory and on disk (evstore/kernels/outbox.py), and its websocket."""
 
     def __init__(self) -> None:
-        self._frames: deque[bytes] = deque()
-        self._size = 0
+        self.outbox = Outbox(_gap_notice)
+        self.link: OldLink | None = None
+        self._was_open = False
+        self._draining: asyncio.Task[None] | None = None  # while the websocket is backed up
 
-    def put(self, frames: Sequence[bytes]) -> None:
-        self._frames.extend(frames)
-        self._size += sum(map(len, frames))
-        while self._size > ROOM and len(self._frames) > 1:
-            self._size -= len(self._frames.popleft())
+    def open(self, link: OldLink) -> OldLink | None:
+        """Use this websocket from now on. Returns the one that it replaces, if that was still there."""
+        replaced = self.link
+        self.shut()
+        self.link = link
+        self._was_open = True
+        self.flush()
+        return replaced
 
-    def take(self) -> list[bytes]:
-        frames = list(self._frames)
-        self._frames.clear()
-        self._size = 0
-        return frames
+    def shut(self) -> None:
+        """The websocket is gone. What has not arrived waits for the next."""
+        if self._draining is not None:
+            self._draining.cancel()
+        if self.link is not None:
+            self.outbox.put_back(self.link.undelivered())
+        self._draining = self.link = None
+
+    def put(self, frame: bytes, *, is_output: bool) -> None:
+        if self._was_open or self.outbox.in_memory < ROOM:
+            self.outbox.put(frame, is_output=is_output)
+
+    def flush(self) -> None:
+        """Send as much as the websocket takes; the rest follows by itself."""
+        link = self.link
+        if link is None or self._draining is not None:
+            return
+        while frames := self.outbox.take(BATCH):
+            try:
+                has_room = link.write(frames)
+            except ConnectionError:  # its handler will notice, too
+                self.outbox.put_back(frames)
+                return
+            if not has_room:
+                self._draining = asyncio.create_task(self._drain(link))
+                return
+
+    async def finish(self, code: int, reason: str) -> None:
+        """Bring the last messages to the client, for a while, and close."""
+        link = self.link
+        if link is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                while self._draining is not None and not self._draining.done():
+                    await asyncio.wait((self._draining,))
+        link.close(code, reason)
+
+    async def _drain(self, link: OldLink) -> None:
+        try:
+            await link.drain()
+        except ConnectionError:
+            return  # and leave it so: nothing more can be sent
+        self._draining = None
+        self.flush()
 
 
 class Trio:
@@ -62,23 +110,20 @@ class Trio:
         self.session = session
         self._kernel = kernel
         self._ended = ended  # called when the last websocket has gone
-        self._links: dict[str, OldLink] = {}
-        self._waiting = {channel: Waiting() for channel in dialect.CHANNELS}
+        self._lanes = {channel: Lane() for channel in dialect.CHANNELS}
         self._client: Client | None = None
         self._early: list[Message] = []  # what the client sends before it is connected
         self._timer: asyncio.TimerHandle | None = None
         self._version = OldLink.version
+        self._finishing: list[asyncio.Task[None]] = []  # or they would be collected
 
     # the websockets' side
 
     def join(self, channel: str, link: OldLink) -> None:
         """A websocket has been opened. The kernel is connected when output can be heard, or nobody waits for it."""
-        if replaced := self._links.get(channel):
-            self._waiting[channel].put(replaced.undelivered())
-            replaced.close(REPLACED, "Replaced by a newer connection of the same session.")
-        self._links[channel] = link
         link.version = self._version
-        self._send(channel, self._waiting[channel].take())
+        if replaced := self._lanes[channel].open(link):
+            replaced.close(REPLACED, "Replaced by a newer connection of the same session.")
         if channel == "iopub":
             self._connect()
         elif self._client is None and self._timer is None:
@@ -86,32 +131,40 @@ class Trio:
 
     def leave(self, channel: str, link: OldLink) -> None:
         """A websocket is gone, perhaps because a newer one has its place."""
-        if self._links.get(channel) is not link:
+        if self._lanes[channel].link is not link:
             return
-        del self._links[channel]
-        self._waiting[channel].put(link.undelivered())
-        if self._links:
+        self._lanes[channel].shut()
+        if self._links():
             return
         if self._timer is not None:
             self._timer.cancel()
         if self._client is not None:
-            self._kernel.disconnect(self._client, self)
+            self._client.flush()
+            # What was printed and not heard is the client's again: the pump keeps it for who comes next.
+            iopub = self._lanes["iopub"]
+            self._client.outbox, iopub.outbox = iopub.outbox, self._client.outbox
+            self._kernel.disconnect(self._client, self, for_good=link.has_left)
+        for lane in self._lanes.values():
+            lane.outbox.close()
         self._ended()
 
     def receive(self, message: Message, version: int) -> None:
         """A message from the client, which shows what it speaks."""
         self._version = version
-        for link in self._links.values():
+        for link in self._links():
             link.version = version
         if self._client is None:
             self._early.append(message)
         else:
             self._client.receive(message)
 
+    def _links(self) -> list[OldLink]:
+        return [lane.link for lane in self._lanes.values() if lane.link is not None]
+
     def _connect(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._client is not None or not self._links:
+        if self._client is not None or not self._links():
             return
         self._client = self._kernel.connect(self.session, self)
         for message in self._early:
@@ -121,43 +174,39 @@ class Trio:
     # the pump's side
 
     def write(self, frames: list[bytes]) -> bool:
-        """Send v1 frames, each on its channel. Returns whether all of them have room for more."""
-        if not self._links:
-            raise ConnectionResetError("The client is gone")
-        by_channel: dict[str, list[bytes]] = {}
+        """Take v1 frames, each for its channel. There is always room: what a websocket does not take waits here."""
         for frame in frames:
-            by_channel.setdefault(from_v1(frame).channel, []).append(frame)
-        rooms = [self._send(channel, some) for channel, some in by_channel.items()]
-        return all(rooms)
+            message = from_v1(frame)
+            # Old clients know no control channel, and ask nothing there
+            if (lane := self._lanes.get(message.channel)) is not None:
+                kind = orjson.loads(message.parts[0]).get("msg_type")
+                lane.put(frame, is_output=kind in OUTPUT)
+        for lane in self._lanes.values():
+            lane.flush()
+        return True
 
     async def drain(self) -> None:
-        """Wait until every websocket has room."""
-        for link in list(self._links.values()):
-            with contextlib.suppress(ConnectionError):
-                await link.drain()
+        """There is always room."""
 
     def undelivered(self) -> list[bytes]:
-        """What may not have arrived, when all are gone."""
-        return [frame for waiting in self._waiting.values() for frame in waiting.take()]
+        """Answers and questions that may not have arrived, when all websockets are gone."""
+        lanes = (self._lanes["shell"], self._lanes["stdin"])
+        return [frame for lane in lanes for frame in _all(lane.outbox)]
 
     def close(self, code: int, reason: str) -> None:
         """Close all. A kernel that is gone for good is said to be dead, as clients of that time expect."""
-        if code == FINAL and (iopub := self._links.get("iopub")) is not None:
-            with contextlib.suppress(ConnectionError):
-                iopub.write([DEAD])
-        for link in self._links.values():
-            link.close(code, reason)
+        if code == FINAL:
+            self.write([DEAD])
+        self._finishing = [asyncio.create_task(lane.finish(code, reason)) for lane in self._lanes.values()]
 
-    def _send(self, channel: str, frames: list[bytes]) -> bool:
-        """Returns whether there is room for more. What can't be sent waits for the next websocket."""
-        link, waiting = self._links.get(channel), self._waiting.get(channel)
-        if waiting is None or not frames:  # old clients know no control channel, and ask nothing there
-            return True
-        if link is not None:
-            with contextlib.suppress(ConnectionError):
-                return link.write(frames)
-        waiting.put(frames)
-        return True
+
+def _all(outbox: Outbox) -> Iterator[bytes]:
+    while frames := outbox.take(BATCH):
+        yield from frames
+
+
+def _gap_notice(lost: bytes, count: int) -> bytes:
+    return messages.gap_notice(lost, count, msg_id=uuid.uuid4().hex, at=datetime.now(UTC))
 
 
 TRIOS: web.AppKey[dict[tuple[str, str], Trio]] = web.AppKey("trios")

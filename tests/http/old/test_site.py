@@ -283,6 +283,16 @@ async def test_print_shows_the_notebook_in_a_sandbox(server: Server):
     assert gone.status == 404 and f"Notebook does not exist: {entry}" in gone.text
 
 
+@pytest.mark.parametrize(
+    "path", ["/notebooks/{id}", "/{id}", "/{id}/copy", "/{id}/print", "/kernels", "/new"]
+)
+async def test_a_slash_too_many(server: Server, path: str):
+    """B1."""
+    entry = await made(server)
+    reply = await server.fetch("GET", f"{path.format(id=entry)}/?a=b")
+    assert (reply.status, reply.headers["Location"]) == (302, f"{path.format(id=entry)}?a=b")
+
+
 BROWSERS = [
     ({"Sec-Fetch-Site": "none"}, 302),  # typed, or a bookmark
     ({"Sec-Fetch-Site": "same-origin"}, 302),

@@ -235,6 +235,19 @@ async def test_output_goes_on_after_the_iopub_websocket_comes_again(server: Serv
     assert heard[-1]["content"]["data"] == "meanwhile\n"
 
 
+async def test_what_is_printed_while_nobody_listens_is_for_who_comes_next(client: OldClient):
+    kernel_id = await client.start_kernel()
+    first = await client.open(kernel_id, session="first")
+    await first.execute("import threading, time")
+    code = "def late():\n    time.sleep(0.7)\n    print('late')\nthreading.Thread(target=late).start()"
+    await first.execute(code)
+    await first.close()
+    await asyncio.sleep(1.2)
+    second = await client.open(kernel_id, session="second")
+    heard = await second.until("iopub", lambda one: one["msg_type"] == "stream")
+    assert heard[-1]["content"]["data"].startswith("late")
+
+
 async def test_a_second_websocket_of_a_session_takes_the_place_of_the_first(
     server: Server, client: OldClient
 ):
@@ -251,6 +264,25 @@ async def test_a_second_websocket_of_a_session_takes_the_place_of_the_first(
 async def test_a_lot_of_output_arrives_whole_and_in_order(kernel: OldKernel):
     printed, _ = await kernel.execute("for i in range(20000): print(i)")
     assert printed == "".join(f"{i}\n" for i in range(20000))
+
+
+async def test_a_slow_reader_gets_everything_and_holds_up_nobody(server: Server, client: OldClient):
+    """It reads nothing of 30 MB until the kernel has long been done."""
+    kernel_id = await client.start_kernel()
+    slow, other = [await client.open(kernel_id, session=name) for name in ("slow", "other")]
+    await slow.sockets["iopub"].close()
+    slow.sockets["iopub"] = await server.connect(
+        f"/kernels/{kernel_id}/iopub?session_id=slow", max_msg_size=0, receive_timeout=None
+    )
+    printed, _ = await other.execute(
+        "import sys\nfor i in range(300): sys.stdout.write('x' * 100_000); sys.stdout.flush()"
+    )
+    assert len(printed) == 30_000_000
+    seen = 0
+    while seen < 30_000_000:
+        heard = await slow.receive("iopub")
+        seen += len(heard["content"]["data"]) if heard["msg_type"] == "stream" else 0
+    assert seen == 30_000_000
 
 
 async def test_a_restart_leaves_the_websockets_open(server: Server, client: OldClient):
