@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, cast
 
+import orjson
+
 from evstore import notebooks
 from evstore.kernels.spool import Blob, Room, Spool
 from evstore.notebooks import Entry, Output
@@ -248,7 +250,7 @@ class Execution:
         if not self._pending:
             return
         pending, self._pending, self._pending_size = self._pending, [], 0
-        entries = notebooks.merged((msg_type, _object(content)) for msg_type, content in pending)
+        entries = notebooks.merged(_parsed(pending))
         limit = self._limit if not self._is_full else 0
         size = sum(len(content) for _, content in pending)
         if self._size + size > limit:
@@ -317,6 +319,17 @@ def display_id(content: dict[str, Any]) -> str | None:
         cast("dict[str, Any]", transient).get("display_id") if isinstance(transient, dict) else None
     )
     return name if isinstance(name, str) else None
+
+
+def _parsed(pending: list[tuple[str, bytes]]) -> list[Entry]:
+    """Messages with what their contents say. Text needs no exact numbers, and comes in masses."""
+    try:
+        return [
+            (msg_type, orjson.loads(content) if msg_type == "stream" else _object(content))
+            for msg_type, content in pending
+        ]
+    except orjson.JSONDecodeError:  # something is no JSON, or has half a character
+        return [(msg_type, _object(content)) for msg_type, content in pending]
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from evstore.kernels.messages import BadMessage, json_object
 from evstore.kernels.spool import Room
 
 REQUEST = b'"execute_request"'
-OUTPUT = frozenset(("stream", "error", *DISPLAYS))
+TEXT = frozenset(("stream", "error"))
 MAX_QUEUED = 10_000  # executions that are noted while they wait for their turn
 MAX_DONE = 50  # that are remembered for the sake of threads that still print
 UNCONFIRMED = 120.0  # seconds after which nothing that was sent can be on its way any more
@@ -90,10 +90,10 @@ class Executions:
             self._update(content)
         if execution is None or execution.id not in self._by_id:
             return
-        if msg_type in DISPLAYS:
-            execution.display(msg_type, content)
-        elif msg_type in OUTPUT:
+        if msg_type in TEXT:
             execution.add(msg_type, content)
+        elif msg_type in DISPLAYS:
+            execution.display(msg_type, content)
         elif msg_type == "clear_output":
             execution.clear(content)
         elif msg_type == "execute_input":

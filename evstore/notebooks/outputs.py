@@ -27,6 +27,8 @@ def merged(entries: Iterable[Entry]) -> list[Entry]:
             runs.append((msg_type, content))
             of = None
             continue
+        if not isinstance(content, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - a kernel says it
+            continue
         name, text = content.get("name"), content.get("text")
         if not isinstance(name, str) or not isinstance(text, str):
             continue
