@@ -26,14 +26,15 @@ LONGEST = 20.0  # seconds that a page may wait for news
 
 def execution_model(execution: Execution) -> dict[str, Any]:
     """Which cell it is, and how far; `abandoned` when nobody sees what it puts out, and somebody should."""
-    now = asyncio.get_running_loop().time()
+    is_attended = execution.is_attended(asyncio.get_running_loop().time())
     is_over = execution.state is State.DONE and not execution.is_unsettled
     return {
         "id": execution.id,
         "cell": execution.cell,
         "state": execution.state,
         "execution_count": execution.count,
-        "abandoned": not is_over and not execution.is_attended(now),
+        "attended": is_attended,
+        "abandoned": not is_over and not is_attended,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, WebSocketRoute, expect
 
 from tests.browser.lab import Lab, signed_out
 from tests.browser.served import TOKEN, Served
@@ -47,14 +47,19 @@ def address(served: Served, name: str) -> str:
     return served.address(f"lab/workspaces/{name.removesuffix('.ipynb')}/tree/{name}", token=TOKEN)
 
 
-async def run_and_leave(chromium: Browser, served: Served, shots: Path, name: str, source: str) -> None:
-    """Make a notebook, run its cell, and close the browser in the middle."""
+async def put(served: Served, name: str, source: str) -> None:
+    """Make a notebook with this cell and an empty one."""
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
     content = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(source), nbformat.v4.new_code_cell()],
         metadata={"kernelspec": kernel},
     )
     await served.put_notebook(name, content)
+
+
+async def run_and_leave(chromium: Browser, served: Served, shots: Path, name: str, source: str) -> None:
+    """Make a notebook, run its cell, and close the browser in the middle."""
+    await put(served, name, source)
     async with page(chromium, shots, address(served, name)) as lab:
         await lab.idle()
         await lab.save()  # with what JupyterLab notes about the kernel
@@ -162,3 +167,78 @@ async def until(check: Any) -> None:
     async with asyncio.timeout(60):
         while not await check():
             await asyncio.sleep(0.1)
+
+
+async def another_client(served: Served) -> None:
+    """It gets the messages that wait, and leaves."""
+    for kernel in await served.get("api/kernels"):
+        async with served.session.ws_connect(f"{served.url}api/kernels/{kernel['id']}/channels") as socket:
+            await socket.receive()
+
+
+@pytest.mark.parametrize("is_taken", [False, True], ids=["its messages wait", "another client had them"])
+async def test_a_page_that_was_away_is_not_asked_which_version_counts(
+    chromium: Browser, served: Served, shots: Path, is_taken: bool
+) -> None:
+    """Its computer has slept; meanwhile what came for it was put into the document."""
+    source = f"import os, time\nprint(10)\nwhile not os.path.exists('go on 5 {is_taken}'): time.sleep(0.05)\nprint('the end')"
+    name = f"Away {is_taken}.ipynb".replace(" ", "-")
+    await put(served, name, source)
+    connections: list[tuple[WebSocketRoute, WebSocketRoute]] = []
+    awake = True
+
+    async def connect(socket: WebSocketRoute) -> None:
+        if awake:
+            connections.append((socket, socket.connect_to_server()))
+        else:
+            await socket.close(code=4000)
+
+    async with signed_out(chromium, shots) as lab:
+        await lab.page.route_web_socket(re.compile("/api/kernels/[^/]+/channels"), connect)
+        await lab.open(address(served, name))
+        await lab.idle()
+        await lab.save()
+        await lab.cell(0).locator(".cm-content").click()
+        await lab.page.keyboard.press("Shift+Enter")
+        await lab.shows(lab.cell(0), "10")
+        awake = False
+        for page, server in connections:
+            await server.close()
+            await page.close(code=4000)
+
+        async def is_written(text: str) -> bool:
+            return text in "".join(one["text"] for one in (await served.cells(name))[0]["outputs"])
+
+        await until(lambda: is_written("10"))
+        (served.folder / f"go on 5 {is_taken}").touch()
+        await until(lambda: is_written("the end"))
+        assert (await actors(served, name))[0] == "kernel"
+        if is_taken:
+            await another_client(served)
+        awake = True
+        await lab.shows(lab.cell(0), "the end")
+        await expect(lab.cell(0).locator(".jp-InputPrompt")).to_have_text("[1]:")
+        await edit_and_save(lab)
+        lab.watch.check()
+    assert (await served.cells(name))[0]["outputs"][0]["text"] == "10\nthe end\n"
+
+
+async def test_notebook_7_follows_too(chromium: Browser, served: Served, shots: Path) -> None:
+    source = (
+        "import os, time\nprint(10)\nwhile not os.path.exists('go on 4'): time.sleep(0.05)\nprint('the end')"
+    )
+    await run_and_leave(chromium, served, shots, "Seven.ipynb", source)
+    async with signed_out(chromium, shots) as lab:
+        lab.watch.expect(r"page error: .* \(reading 'schema'\)")  # Notebook's own, of its settings
+        await lab.page.goto(served.address("notebooks/Seven.ipynb", token=TOKEN))
+        await expect(lab.cell(0).locator(".jp-InputPrompt")).to_have_text("[*]:", timeout=30_000)
+        await lab.shows(lab.cell(0), "10")
+        (served.folder / "go on 4").touch()
+        await lab.shows(lab.cell(0), "the end")
+
+        async def is_saved() -> bool:
+            return "the end" in (await served.cells("Seven.ipynb"))[0]["outputs"][0]["text"]
+
+        await until(is_saved)
+        await lab.shot("kernel-output-notebook")
+        lab.watch.check()

@@ -26,8 +26,18 @@
       this._gone = new AbortController();
       this.isDisposed = false;
       this._look = () => void this._lookAround();
+      this._wasAway = false;
+      this._mustAsk = true; // even while this page runs a cell
+      this._reconnected = (_, status) => {
+        if (status === 'connected' && this._wasAway) {
+          this._mustAsk = true;
+          void this._returned();
+        }
+        this._wasAway = status !== 'connected';
+      };
       const session = context.sessionContext;
       session.connectionStatusChanged.connect(this._look);
+      session.connectionStatusChanged.connect(this._reconnected);
       session.statusChanged.connect(this._look);
       panel.disposed.connect(() => this.dispose());
       void context.ready.then(this._look);
@@ -41,6 +51,7 @@
       this._gone.abort();
       const session = this._context.sessionContext;
       session.connectionStatusChanged.disconnect(this._look);
+      session.connectionStatusChanged.disconnect(this._reconnected);
       session.statusChanged.disconnect(this._look);
     }
 
@@ -61,10 +72,11 @@
           this._lookAgain = false;
           await this._context.ready;
           const kernel = this._kernel;
-          if (kernel === null || this._isRunningOurs()) {
+          if (kernel === null || (this._isRunningOurs() && !this._mustAsk)) {
             continue;
           }
-          const executions = await this._get(kernel, '');
+          this._mustAsk = false;
+          const executions = await this._get(executionsOf(kernel));
           for (const execution of executions) {
             if (execution.abandoned) {
               void this._follow(kernel, execution);
@@ -104,7 +116,8 @@
         while (isOurs()) {
           let news;
           try {
-            news = await this._get(kernel, `/${execution.id}?after=${cursor}&wait=${cursor ? WAIT : 0}`);
+            const query = `?after=${cursor}&wait=${cursor ? WAIT : 0}`;
+            news = await this._get(`${executionsOf(kernel)}/${encodeURIComponent(execution.id)}${query}`);
             failures = 0;
           } catch (error) {
             if (this.isDisposed || kernel.isDisposed || ++failures > RETRIES) {
@@ -155,9 +168,54 @@
       }
     }
 
-    async _get(kernel, path) {
+    // This page was away (the computer slept), so long that the server has put what came meanwhile into the
+    // document. The page gets it all from the kernel as well: so its user need not be asked about the other
+    // version when it is saved. If anybody else has written the document, JupyterLab asks as always.
+    async _returned() {
+      const context = this._context;
+      const known = context.contentsModel?.hash;
+      if (!known || typeof context._updateContentsModel !== 'function') {
+        return;
+      }
+      try {
+        const path = context.localPath.split('/').map(encodeURIComponent).join('/');
+        const { versions } = await this._get(`api/history/versions/${path}?limit=50`);
+        const contents = versions.filter(each => each.digest); // and not marks and moves
+        const ours = contents.findIndex(each => each.digest === known);
+        if (ours < 1 || contents.slice(0, ours).some(each => each.actor !== 'kernel')) {
+          return;
+        }
+        const model = await this._get(`api/contents/${path}?type=notebook&content=1&hash=1`);
+        const executions = this._kernel ? await this._get(executionsOf(this._kernel)) : [];
+        if (model.hash === contents[0].digest && context.contentsModel.hash === known) {
+          this._quietly(() => this._takeOver(model.content, executions));
+          context._updateContentsModel(model);
+        }
+      } catch (error) {
+        this._complain(error);
+      }
+    }
+
+    // Of cells that have ended, and whose output went to another page, the document has it.
+    _takeOver(content, executions) {
+      const ran = content.cells.filter(each => each.cell_type === 'code' && each.execution_count !== null);
+      for (const { id, outputs, execution_count } of ran) {
+        const cell = this._panel.content.widgets.find(each => each.model.id === id);
+        if (cell?.model.type !== 'code' || execution_count <= (cell.model.executionCount ?? 0)) {
+          continue;
+        }
+        const asked = futureOf(cell)?.msg.header.msg_id;
+        const execution = executions.find(each => each.id === asked);
+        const isComing = execution && (execution.attended || execution.state !== 'done');
+        if (cell.model.executionState !== 'running' || !isComing) {
+          show(cell.model, { reset: true, outputs, state: 'done', execution_count });
+        }
+      }
+    }
+
+    async _get(path) {
       const { baseUrl, init, token } = this._settings;
-      const url = `${baseUrl}api/kernels/${encodeURIComponent(kernel.id)}/executions${path}`;
+      const url = `${baseUrl}${path}`;
       const headers = token ? { Authorization: `token ${token}` } : {};
       const options = { ...init, method: 'GET', headers, cache: 'no-store', signal: this._gone.signal };
       const response = await fetch(url, options);
@@ -172,6 +230,10 @@
         console.warn('evstore-output:', error);
       }
     }
+  }
+
+  function executionsOf(kernel) {
+    return `api/kernels/${encodeURIComponent(kernel.id)}/executions`;
   }
 
   // What this page itself has executed in a cell last.
