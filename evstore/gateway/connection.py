@@ -21,7 +21,7 @@ from typing import Any
 from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSMessage, WSMsgType
 
 from evstore.errors import GatewayError, NotFound
-from evstore.gateway.api import Gateway
+from evstore.gateway.api import Gateway, acknowledge
 from evstore.gateway.requests import Request, Requests
 from evstore.kernels import messages, wire
 from evstore.kernels.endpoint import AllReceived, Ended, Published, Replied
@@ -246,6 +246,8 @@ class Connection:
 
     def _flush(self) -> None:
         self._flushing = False
+        if self._socket is not None:
+            acknowledge(self._socket)
         for all_received in list(self._listeners.values()):
             all_received()
 
