@@ -145,6 +145,11 @@ class Cable:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many go through it."""
+        return sum(not writer.is_closing() for writer in self._writers) // 2
+
     def cut(self) -> None:
         """Break all connections."""
         for writer in self._writers:

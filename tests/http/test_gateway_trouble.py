@@ -165,6 +165,17 @@ async def test_a_server_stops_without_its_gateway(
     assert "could not be stopped: The gateway at" in caplog.text
 
 
+async def test_websockets_by_another_way(
+    gateway: RealGateway, cable: Cable, start_server: StartServer
+) -> None:
+    server = await start_server(gateway=gateway.config(ws_url=f"ws://127.0.0.1:{cable.port}"))
+    kernel = await start_kernel(server)
+    assert cable.connections <= 1  # that of the kernel, if it is so quick
+    async with connected(server, kernel) as client:
+        assert await client.run("print(1)") == "1\n"
+    assert cable.connections == 1
+
+
 async def test_a_gateway_that_comes_later(gateway: RealGateway, start_server: StartServer) -> None:
     async with Cable(gateway.port) as cable:
         cable.is_open = False
