@@ -63,7 +63,8 @@ async def list_all(request: web.Request) -> web.StreamResponse:
                 "kernel_id": kernels.get(one.path),
             }
             for one in shown
-        ]
+        ],
+        headers={"Vary": "Accept"},
     )
 
 

@@ -50,6 +50,7 @@ async def test_the_list_has_the_notebooks_of_the_root_with_their_kernels(server:
     assert below.status == 201
     reply = await server.fetch("GET", "/notebooks")
     assert reply.status == 200 and reply.headers["Content-Type"].startswith("application/json")
+    assert reply.headers["Vary"] == "Accept"
     expected = [
         {"name": name, "notebook_id": one, "kernel_id": None} for name, one in zip("bä", ids, strict=True)
     ]
