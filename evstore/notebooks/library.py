@@ -52,8 +52,16 @@ def read_3(text: str) -> Node:
 
 
 def downgrade(content: dict[str, Any]) -> Node:
-    """A notebook of version 4 in version 3. Raises whatever nbformat does when it can't be."""
-    return _nbformat.convert(_nbformat.from_dict(content), 3)
+    """A notebook of version 4 in version 3. Raises whatever nbformat does when it can't be.
+
+    As nbformat.convert, which would log an error for each notebook that is not valid.
+    """
+    nb = _nbformat.from_dict(content)
+    cells = [_nbformat.v4.convert.downgrade_cell(cell) for cell in nb.pop("cells")]
+    old, sheet = _nbformat.v3, _nbformat.v3.new_worksheet(cells=cells)
+    nb.update(nbformat=old.nbformat, nbformat_minor=old.nbformat_minor, worksheets=[sheet])
+    nb["metadata"].setdefault("name", "")
+    return nb
 
 
 def write_py(nb: Node) -> str:

@@ -6,7 +6,8 @@ ids, mime types of its own) is lost, so that it is only given to who asks for it
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from evstore.errors import Invalid
 from evstore.notebooks import library
@@ -14,6 +15,7 @@ from evstore.notebooks.cells import ODD, code_cells
 from evstore.notebooks.reading import to_json
 from evstore.notebooks.text import compact, parse
 
+T = TypeVar("T")
 FORMATS = (3, 4)
 
 
@@ -22,22 +24,28 @@ def content_json(body: bytes, *, trusted: bool, version: int = 4) -> bytes:
     content, _ = to_json(body, trusted=trusted)
     if version == 4:
         return content
-    node = _in_version_3(body, content)
-    for cell in code_cells(node):
-        cell["metadata"]["trusted"] = trusted
-    return compact(node)
+
+    def marked(node: library.Node) -> bytes:
+        for cell in code_cells(node):
+            cell["metadata"]["trusted"] = trusted
+        return compact(node)
+
+    return _in_version_3(body, content, marked)
 
 
 def file_json(body: bytes, *, version: int | None = None) -> bytes:
     """The notebook's file: as it is, or written in nbformat 3. Raises Invalid when it is unreadable."""
     content, _ = to_json(body, trusted=False)
-    return library.write(_in_version_3(body, content)).encode() if version == 3 else body
+    if version != 3:
+        return body
+    # A lone surrogate has no UTF-8 form; its JSON escape is read back as what it was.
+    return _in_version_3(body, content, library.write).encode(errors="backslashreplace")
 
 
 def to_py(body: bytes) -> bytes:
     """The notebook as a Python script with its cells marked. Raises Invalid when it is unreadable."""
     content, _ = to_json(body, trusted=False)
-    return library.write_py(_in_version_3(body, content)).encode(errors="backslashreplace")
+    return _in_version_3(body, content, library.write_py).encode(errors="backslashreplace")
 
 
 def from_py(script: bytes) -> dict[str, Any]:
@@ -64,10 +72,10 @@ def empty_for(name: str, spec: dict[str, Any]) -> bytes:
     return library.write(library.node(content | {"metadata": {"kernelspec": kernelspec}})).encode()
 
 
-def _in_version_3(body: bytes, content: bytes) -> library.Node:
-    """A notebook that is stored in version 3 as it is; others by way of their content for clients."""
+def _in_version_3(body: bytes, content: bytes, made: Callable[[library.Node], T]) -> T:
+    """What is `made` of a notebook in version 3: of one that is stored so as it is, of others by their content."""
     try:
         is_old = parse(body)["nbformat"] == 3
-        return library.read_3(body.decode()) if is_old else library.downgrade(parse(content))
+        return made(library.read_3(body.decode()) if is_old else library.downgrade(parse(content)))
     except Exception as error:  # nbformat raises whatever Python does where it did not expect a thing
         raise Invalid(f"The notebook has no form in nbformat 3: {type(error).__name__}: {error}") from error
