@@ -118,17 +118,24 @@ class Contents:
     async def create_untitled(
         self, directory: ContentPath, kind: str, extension: str, body: Body | None, author: Author
     ) -> Entry:
-        """A new notebook, file or directory (`kind`) in `directory`, under a name that the server picks."""
+        """A new notebook, file or directory (`kind`) in `directory`, under a name that the server picks.
+
+        A notebook is born with its first checkpoint, which the front ends would ask for next. Notebook 7 needs it at
+        once: it starts the kernel only after that, and gives up when its own first save is answered sooner.
+        """
 
         def command(work: Work) -> Entry:
             _require_directory(work.tx, directory)
             name, insert = naming.untitled(kind, extension)
             check_name(name)
             path = directory.child(naming.first_free(name, _taken(work.tx, directory), insert=insert))
-            if body is not None:
-                return save(work, path, Save(body=body)).entry
-            create(work, path, Kind.DIRECTORY)
-            return _require(work.tx, path)
+            if body is None:
+                create(work, path, Kind.DIRECTORY)
+                return _require(work.tx, path)
+            entry = save(work, path, Save(body=body)).entry
+            if kind == "notebook":
+                work.append(rules.checkpoint(entry, None))
+            return entry
 
         return await self._store.write(command, author)
 

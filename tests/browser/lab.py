@@ -17,6 +17,7 @@ from tests.browser.watch import Watch
 
 SIZE: ViewportSize = {"width": 1200, "height": 800}
 KERNEL = "Python 3 (ipykernel)"
+NOTHING = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 PATIENCE = 30_000  # milliseconds for the page to show something
 
 # Everything is closed and all kernels end, without a question; the launcher remains
@@ -37,7 +38,7 @@ class Lab:
     def __init__(self, page: Page, watch: Watch, shots: Path) -> None:
         self.page = page
         self.watch = watch
-        self._shots = shots
+        self.shots = shots
         page.set_default_timeout(PATIENCE)
 
     # -- the page -------------------------------------------------------------------
@@ -69,12 +70,12 @@ class Lab:
     async def another(self) -> AsyncGenerator[Lab]:
         """Another tab of the same browser."""
         page = await self.page.context.new_page()
-        yield Lab(page, self.watch, self._shots)
+        yield Lab(page, self.watch, self.shots)
         await page.close()
 
     async def shot(self, name: str) -> None:
         """A screenshot for people to look at."""
-        await self.page.screenshot(path=self._shots / f"{name}.png")
+        await self.page.screenshot(path=self.shots / f"{name}.png")
 
     async def script(self, script: str, argument: Any = None) -> Any:
         """What a function in the page returns; `jupyterapp` is JupyterLab."""
@@ -112,6 +113,15 @@ class Lab:
         element = await self.dialog.element_handle()
         await self.dialog.locator("button", has_text=exactly(button)).click()
         await element.wait_for_element_state("hidden")
+
+    async def extension_manager(self) -> Locator:
+        """Open the extension manager and confirm its warning. Returns the extensions that it lists."""
+        await self.page.route(
+            "https://github.com/**", lambda route: route.fulfill(content_type="image/svg+xml", body=NOTHING)
+        )  # faces of their authors
+        await self.menu("View", "Extension Manager")
+        await self.page.locator(".jp-extensionmanager-disclaimer button", has_text="Yes").click()
+        return self.page.locator(".jp-extensionmanager-entry")
 
     # -- tabs -----------------------------------------------------------------------
 

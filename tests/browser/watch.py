@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, Request, Response, WebError, WebSocket
 
-# What JupyterLab does on a faultless server as well.
+# What JupyterLab and Notebook do on a faultless server as well.
 KNOWN = (
     # Requests that are on their way when a page is left or a view closed: the browser gives them up.
     # What a server breaks off has other names (ERR_EMPTY_RESPONSE, ERR_CONNECTION_RESET, ...).
@@ -20,6 +20,19 @@ KNOWN = (
     re.compile(
         r"page error: TypeError: Cannot read properties of null \(reading 'promise'\)\s+at \w+\.invoke "
     ),
+    # On each of its pages, Notebook 7.6 asks for the shortcuts of plugins that this page does not have.
+    re.compile(
+        r"page error: TypeError: Cannot read properties of undefined \(reading 'schema'\)\s+at .*/notebook_core"
+    ),
+    # Its file browser starts the session of a new notebook, and gives it up for that of the notebook's own page.
+    re.compile(r"page error: Error: Disposed\s+at \w+\._handleNewSession .*/notebook_core"),
+    # So it does with consoles, in the middle of a console's first question, and with terminals.
+    re.compile(r"page error: Error: Canceled future for history_request .*\s+at .*/notebook_core"),
+    re.compile(
+        r"console: TypeError: Cannot read properties of undefined \(reading 'options'\)\s+at \w+\.setOption "
+    ),
+    # JupyterLab asks each open page for its name, and Notebook's have none.
+    re.compile(r'page error: Window name candidate "null" already exists'),
 )
 
 

@@ -377,3 +377,14 @@ async def test_a_small_request_that_is_large_is_refused(server: Server) -> None:
         "POST", "api/contents/", data=b'{"type": "file", "x": "' + b"x" * 5_000_000 + b'"}'
     )
     assert answer.status == 413
+
+
+async def test_a_new_notebook_has_a_checkpoint_from_the_start(server: Server):
+    """Front ends ask for one at once, and Notebook 7 polls the list and takes its last (sharp edge 17)."""
+    new = await server.fetch("POST", "/api/contents", json={"type": "notebook"})
+    path = f"/api/contents/{new.json()['path']}/checkpoints"
+    (checkpoint,) = (await server.fetch("GET", path)).json()
+    assert (await server.fetch("POST", f"{path}/{checkpoint['id']}")).status == 204
+    log = (await server.fetch("GET", "/api/history/log")).json()["events"]
+    assert [event["event"] for event in log[:3]] == ["EntryCreated", "FileSaved", "CheckpointCreated"]
+    assert len({event["command"] for event in log[:3]}) == 1
