@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import Server
+from tests.kernel_client import connected, start_kernel
 
 LOGO = b"\x89PNG\r\n\x1a\n"
 SPEC = {"argv": [sys.executable, "-c", "pass"], "display_name": "A sample", "language": "sample"}
@@ -144,3 +145,69 @@ async def test_the_default_is_one_that_is_installed(kernels: Path, start_server:
     assert (await server.fetch("GET", "/api/kernelspecs")).json()["default"] == "sample"
     server = await start_server(default_kernel="cobol", db=kernels / "other.db")  # type: ignore[operator]
     assert (await server.fetch("GET", "/api/kernelspecs")).json()["default"] == "python3"
+
+
+async def test_one_that_is_installed_and_removed_while_the_server_runs(server: Server, kernels: Path) -> None:
+    async def names() -> set[str]:
+        return set((await server.fetch("GET", "/api/kernelspecs")).json()["kernelspecs"])
+
+    assert "late" not in await names()
+    assert (await server.fetch("POST", "/api/kernels", json={"name": "late"})).status == 501
+    (kernels / "late").mkdir()
+    (kernels / "late" / "kernel.json").write_text(json.dumps(SPEC | {"display_name": "Late"}))
+    assert "late" in await names()
+    (kernels / "late" / "kernel.json").write_text(json.dumps(SPEC | {"display_name": "Changed"}))
+    late = (await server.fetch("GET", "/api/kernelspecs/late")).json()
+    assert late["spec"]["display_name"] == "Changed"
+    reply = await server.fetch("POST", "/api/kernels", json={"name": "Late"})
+    assert (reply.status, reply.json()["name"]) == (201, "late")
+    (kernels / "late" / "kernel.json").unlink()
+    assert "late" not in await names()
+    assert (await server.fetch("DELETE", f"/api/kernels/{reply.json()['id']}")).status == 204
+
+
+async def test_browsers_keep_files_and_ask_whether_they_are_still_true(server: Server, kernels: Path) -> None:
+    address = "/kernelspecs/sample/logo-64x64.png"
+    reply = await server.fetch("GET", address)
+    assert (reply.status, reply.headers["Cache-Control"]) == (200, "max-age=2592000")
+    assert reply.headers["Last-Modified"]
+    assert "Set-Cookie" not in reply.headers
+    same = await server.fetch("GET", address, headers={"If-None-Match": reply.headers["ETag"]})
+    assert (same.status, same.body) == (304, b"")
+    since = {"If-Modified-Since": reply.headers["Last-Modified"]}
+    assert (await server.fetch("GET", address, headers=since)).status == 304
+    (kernels / "Sample" / "logo-64x64.png").write_bytes(LOGO + b"new")
+    changed = await server.fetch("GET", address, headers={"If-None-Match": reply.headers["ETag"]})
+    assert (changed.status, changed.body) == (200, LOGO + b"new")
+    part = await server.fetch("GET", address, headers={"Range": "bytes=1-3"})
+    assert (part.status, part.body) == (206, b"PNG")
+
+
+async def test_variables_of_a_kernelspec(
+    server: Server, kernels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`${NAME}` in its `env` is what the server's environment, or the client, has under that name."""
+    monkeypatch.setenv("BASE", "/opt/base")
+    (kernels / "own").mkdir()
+    spec = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Own",
+        "language": "python",
+        "env": {
+            "PLAIN": "x y",
+            "BELOW": "${BASE}/below",
+            "WHO": "${KERNEL_USERNAME}!",
+            "NONE": "${NOT_THERE}",
+        },
+    }
+    (kernels / "own" / "kernel.json").write_text(json.dumps(spec))
+    kernel = await start_kernel(server, name="own", env={"KERNEL_USERNAME": "ann", "BASE": "/evil"})
+    async with connected(server, kernel) as client:
+        look = "import os; print([os.environ[name] for name in ('PLAIN', 'BELOW', 'WHO', 'NONE')])"
+        assert await client.run(look) == "['x y', '/opt/base/below', 'ann!', '${NOT_THERE}']\n"
+    [listed] = [
+        one
+        for name, one in (await server.fetch("GET", "/api/kernelspecs")).json()["kernelspecs"].items()
+        if name == "own"
+    ]
+    assert listed["spec"]["env"] == spec["env"]
