@@ -78,6 +78,7 @@ class Sessions:
         its environment. Raises CannotStart, and Invalid for a kernel id that can't be one.
         """
         _check_path(path)
+        _check_name(name)
         async with self._turn(f"path {path}"):  # two requests for it must not start two kernels
             for session in self.all():
                 if session.path == path:
@@ -85,7 +86,7 @@ class Sessions:
                         return session
                     await session.kernel.stop()
             kernel = await self._kernels.start(
-                kernel_name, path=path, kernel_id=kernel_id, is_session=True, variables=variables
+                kernel_name, path=path, kernel_id=kernel_id, session=name, variables=variables
             )
             if kernel.is_over:
                 raise CannotStart("The kernel was shut down while the session was opened.")
@@ -101,6 +102,8 @@ class Sessions:
         """
         if change.path is not None:
             _check_path(change.path)
+        if change.name is not None:
+            _check_name(change.name)
         async with self._turn(session_id):
             kernel = await self._other_kernel(self.get(session_id), change)
             before = self._sessions.get(
@@ -117,7 +120,7 @@ class Sessions:
                 kernel=kernel,
             )
             self._sessions[session_id] = session
-            kernel.follow(before.path, session.path)
+            kernel.follow(before.path, session.path, session.name)
         await self._drop(before.kernel)
         return session
 
@@ -135,7 +138,7 @@ class Sessions:
             path = new_path + session.path.removeprefix(old_path)
             is_named_so = session.name == session.path.rpartition("/")[2]
             name = path.rpartition("/")[2] if is_named_so else session.name
-            session.kernel.follow(session.path, path)
+            session.kernel.follow(session.path, path, name)
             self._sessions[session.id] = replace(session, path=path, name=name)
 
     async def _other_kernel(self, session: Session, change: Change) -> Kernel:
@@ -146,7 +149,8 @@ class Sessions:
             return kernel
         if change.kernel_name is not None:
             path = session.path if change.path is None else change.path
-            return await self._kernels.start(change.kernel_name, path=path, is_session=True)
+            name = session.name if change.name is None else change.name
+            return await self._kernels.start(change.kernel_name, path=path, session=name)
         return session.kernel
 
     async def _drop(self, kernel: Kernel) -> None:
@@ -165,3 +169,9 @@ def _check_path(path: str) -> None:
     """It may be that of no file, such as a console's. Raises NotFound and Invalid."""
     if len(ContentPath.parse(path).encode()) > MAX_PATH:
         raise Invalid(f"The path is longer than {MAX_PATH} bytes.")
+
+
+def _check_name(name: str) -> None:
+    """The kernel is told it in its environment. Raises Invalid."""
+    if "\0" in name or len(name) > MAX_PATH:
+        raise Invalid("That can't be the name of a session: it is too long, or has null characters.")

@@ -102,10 +102,12 @@ class Kernel:
         """The websocket of this client has been closed, by itself if it is `for_good`."""
         self._pump.disconnect(client, link, for_good=for_good)
 
-    def follow(self, old_path: str, new_path: str) -> None:
-        """The notebook has been renamed. The running process can't be told, but the next one is."""
+    def follow(self, old_path: str, new_path: str, name: str) -> None:
+        """The session is about another path, or has another name. The running process can't be told, but
+        the next one is."""
         if self._place.path == old_path:
             self._place.path = ContentPath.parse(new_path)
+            self._place.session = name
 
     async def start(self) -> None:
         """Launch the process; returns before the kernel answers. Raises CannotStart."""

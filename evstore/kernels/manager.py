@@ -86,13 +86,14 @@ class Kernels:
         *,
         path: str | None = None,
         kernel_id: str | None = None,
-        is_session: bool = False,
+        session: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> Kernel:
         """Start a kernel, or return the running one of that id, whatever its name.
 
         `path` is an API path: the kernel runs in the nearest folder at or above it that exists, and
-        without a path where the server runs. `variables` are for its environment.
+        without a path where the server runs. `session` is the name of the session that it is for;
+        `variables` are for its environment.
         Raises CannotStart for a kernel that is not installed or does not come up, Forbidden when the
         most that may run do.
         """
@@ -110,7 +111,7 @@ class Kernels:
             return running
         if 0 < self._limit <= len(self._kernels):
             raise Forbidden(f"{self._limit} kernels run already, and no more may: shut one down first.")
-        kernel = self._make(kernel_id, spec, Place(self._folder, parsed, is_session, variables or {}))
+        kernel = self._make(kernel_id, spec, Place(self._folder, parsed, session, variables or {}))
         self._kernels[kernel_id] = kernel
         with self.actions.telling("start", spec.name, kernel_id):
             await kernel.start()

@@ -16,7 +16,7 @@ class Place:
 
     root: Path  # the served folder
     path: ContentPath | None  # of the notebook, or of a folder; a rename changes it. None: the server's own
-    is_session: bool  # the kernel is told the path, as JPY_SESSION_NAME
+    session: str | None  # what the kernel's session is called; None: it was started for none
     variables: Mapping[str, str] = field(default_factory=dict[str, str])  # that its client has set
 
     def folder(self) -> Path:
@@ -29,10 +29,14 @@ class Place:
         return nearest_folder(self.root, self.path.names)
 
     def session_name(self) -> str | None:
-        """The notebook's full path, for the kernel to know."""
-        if not self.is_session or self.path is None:
+        """The notebook's full path, for the kernel to know.
+
+        JupyterLab opens a session under a path whose end it has made up, and gives it the right one when
+        the kernel runs already; but the session's name is the notebook's from the start.
+        """
+        if self.session is None or self.path is None:
             return None
-        return str(self.folder() / self.path.name)
+        return str(self.folder() / (self.session or self.path.name))
 
     def environment(self) -> dict[str, str]:
         """What the kernel's environment has besides the server's and its kernelspec's."""

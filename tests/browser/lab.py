@@ -136,10 +136,10 @@ class Lab:
 
     # -- notebooks ------------------------------------------------------------------
 
-    async def new_notebook(self, name: str = "") -> None:
-        """Start one from the launcher; with a name, save it under that."""
-        await self.page.locator(f".jp-LauncherCard[data-category='Notebook'][title='{KERNEL}']").click()
-        await self.idle()
+    async def new_notebook(self, name: str = "", *, kernel: str = KERNEL) -> None:
+        """Start one from the launcher, with this kernel; with a name, save it under that."""
+        await self.page.locator(f".jp-LauncherCard[data-category='Notebook'][title='{kernel}']").click()
+        await self.state("Idle", kernel)
         if name:
             await self.save_as_new(name)
 
@@ -240,9 +240,9 @@ class Lab:
         """Wait until this text is in the cell's output."""
         await expect(cell.locator(".jp-OutputArea")).to_contain_text(text, timeout=PATIENCE)
 
-    async def state(self, state: str) -> None:
+    async def state(self, state: str, kernel: str = KERNEL) -> None:
         """Wait until the status bar shows the kernel in this state."""
-        status = self.page.locator("#jp-main-statusbar", has_text=f"{KERNEL} | {state}")
+        status = self.page.locator("#jp-main-statusbar", has_text=f"{kernel} | {state}")
         await status.wait_for()
 
     async def idle(self) -> None:

@@ -148,6 +148,8 @@ async def test_a_new_kernel_can_be_given_an_id(server: Server) -> None:
         ({"path": "x", "type": "n", "env": []}, 400, "The field 'env' must be an object"),
         ({"path": "x", "type": "n", "env": {"KERNEL_X": 1}}, 400, "The variable KERNEL_X must be a string"),
         ({"path": "x", "type": "n", "name": ["x"]}, 400, "The field 'name' must be a string"),
+        ({"path": "x", "type": "n", "name": "a\0b"}, 400, "That can't be the name of a session"),
+        ({"path": "x", "type": "n", "name": "x" * 10_000}, 400, "That can't be the name of a session"),
         ({"path": "x" * 10_000, "type": "n"}, 400, "The path is longer than"),
         ({"path": "x", "type": "n", "kernel": {"id": "x" * 10_000}}, 400, "'xxx"),
         ({"path": "x", "type": "n", "kernel": {"name": "x" * 10_000}}, 501, "The 'xxx"),
@@ -256,7 +258,7 @@ async def test_the_kernel_runs_beside_the_notebook_and_knows_its_name(server: Se
     look = "import os; print(os.getcwd(), os.environ['JPY_SESSION_NAME'])"
     async with connected(server, session["kernel"]["id"]) as client:
         assert await client.run(look) == f"{folder} {folder}/nb.ipynb\n"
-        await patch(server, session, path="sub/new name.ipynb")
+        await patch(server, session, path="sub/new name.ipynb", name="new name.ipynb")
         await server.fetch("POST", f"/api/kernels/{session['kernel']['id']}/restart")
         assert await client.run(look) == f"{folder} {folder}/new name.ipynb\n"
         folder.rename(folder.with_name("moved"))
@@ -317,6 +319,23 @@ async def test_the_kernels_model_is_the_same_everywhere(server: Server) -> None:
         assert set(model) == {"id", "name", "last_activity", "execution_state", "connections"}
         assert (model["id"], model["name"], model["connections"]) == (kernel["id"], "python3", 0)
     assert (await server.fetch("GET", f"/api/kernels/{session['kernel']['id']}")).status == 404
+
+
+async def test_a_path_that_jupyterlab_has_made_up(server: Server) -> None:
+    """It gives the right one when the kernel runs; the name is right from the start."""
+    (server.services.config.folder / "sub").mkdir()
+    session = await open_session(server, path="sub/5f0c-made-up", name="nb.ipynb")
+    await patch(server, session, path="sub/nb.ipynb")
+    told = f"{server.services.config.folder.resolve()}/sub/nb.ipynb\n"
+    async with connected(server, session["kernel"]["id"]) as client:
+        look = "import os; print(os.environ['JPY_SESSION_NAME'])"
+        assert await client.run(look) == told
+        await server.fetch("POST", f"/api/kernels/{session['kernel']['id']}/restart")
+        assert await client.run(look) == told
+        await patch(server, session, kernel={"name": "python3"})
+    [now] = await sessions(server)
+    async with connected(server, now["kernel"]["id"]) as client:
+        assert await client.run(look) == told
 
 
 async def test_variables_of_a_sessions_kernel(start_server: StartServer) -> None:

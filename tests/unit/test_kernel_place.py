@@ -42,26 +42,38 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_folder(root: Path, path: str, folder: str) -> None:
-    assert Place(root, ContentPath(path), False).folder() == (root / folder).resolve()
+    assert Place(root, ContentPath(path), None).folder() == (root / folder).resolve()
 
 
-def test_session_name(root: Path) -> None:
-    assert Place(root, ContentPath("sub/nb.ipynb"), True).session_name() == str(root / "sub" / "nb.ipynb")
-    assert Place(root, ContentPath("sub/nb.ipynb"), False).session_name() is None
-    assert Place(root, None, True).session_name() is None
+@pytest.mark.parametrize(
+    ("path", "session", "told"),
+    [
+        ("sub/nb.ipynb", "", "sub/nb.ipynb"),
+        ("sub/nb.ipynb", "nb.ipynb", "sub/nb.ipynb"),
+        ("sub/5f0c-made-up", "nb.ipynb", "sub/nb.ipynb"),  # as JupyterLab opens sessions
+        ("console-1-5f0c", "Console 1", "Console 1"),
+    ],
+)
+def test_session_name(root: Path, path: str, session: str, told: str) -> None:
+    assert Place(root, ContentPath(path), session).session_name() == str(root / told)
+
+
+def test_no_session_name(root: Path) -> None:
+    assert Place(root, ContentPath("sub/nb.ipynb"), None).session_name() is None
+    assert Place(root, None, "nb.ipynb").session_name() is None
 
 
 def test_without_a_path_it_is_where_the_server_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = root.with_name("elsewhere")
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    assert Place(root, None, False).folder() == elsewhere
+    assert Place(root, None, None).folder() == elsewhere
     elsewhere.rmdir()
-    assert Place(root, None, False).folder() == root
+    assert Place(root, None, None).folder() == root
 
 
 def test_environment(root: Path) -> None:
     wanted = {"KERNEL_USERNAME": "ann", "JPY_SESSION_NAME": "what a client says"}
-    assert Place(root, ContentPath("nb.ipynb"), False, wanted).environment() == wanted
+    assert Place(root, ContentPath("nb.ipynb"), None, wanted).environment() == wanted
     told = wanted | {"JPY_SESSION_NAME": str(root / "nb.ipynb")}
-    assert Place(root, ContentPath("nb.ipynb"), True, wanted).environment() == told
+    assert Place(root, ContentPath("nb.ipynb"), "", wanted).environment() == told
