@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,26 @@ import pytest
 from evstore import kernel_output
 from evstore.contents import Contents
 from evstore.kernels import execution
+from tests.closed_page import (
+    HALVES,
+    PATH,
+    WAIT,
+    actors,
+    cell,
+    eventually_settled,
+    executions,
+    follow,
+    go_on,
+    left,
+    printed,
+    save,
+    session,
+    stored,
+    written,
+)
 from tests.helpers import Server, StartServer, make_services, run_test_server
 from tests.http.test_channels_reconnect import nobody_is_connected
 from tests.kernel_client import connected, eventually
-
-PATH = "/api/contents/a.ipynb"
-
-# Waits for a file of that name in the kernel's folder
-WAIT = "import os, time\nwhile not os.path.exists({name!r}): time.sleep(0.02)\n"
-HALVES = "print('first')\n" + WAIT.format(name="go on") + "print('second')\n"
 
 
 @pytest.fixture(autouse=True)
@@ -41,73 +50,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_output, "GRACE", 3600.0)
 
 
-async def save(server: Server, *cells: str, path: str = PATH, **outputs: Any) -> None:
-    """A notebook with code cells of these ids."""
-    content = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(id=cell, source=cell) for cell in cells]
-    )
-    reply = await server.fetch("PUT", path, json={"type": "notebook", "content": content})
-    assert reply.status in (200, 201), reply.text
-
-
-async def session(server: Server, path: str = "a.ipynb") -> dict[str, Any]:
-    body = {"path": path, "type": "notebook", "name": path, "kernel": {"name": "python3"}}
-    reply = await server.fetch("POST", "/api/sessions", json=body)
-    assert reply.status == 201, reply.text
-    return reply.json()
-
-
-async def cell(server: Server, at: int = 0, path: str = PATH) -> dict[str, Any]:
-    """A cell, as a page that is opened now gets it."""
-    reply = await server.fetch("GET", path)
-    assert reply.status == 200, reply.text
-    return reply.json()["content"]["cells"][at]
-
-
-async def stored(server: Server, at: int = 0) -> dict[str, Any]:
-    """A cell, as it is in the log: nobody asks for what waits."""
-    reply = await server.fetch("GET", f"{PATH}?at={server.services.store.offset}")
-    return reply.json()["content"]["cells"][at]
-
-
-def printed(cell: dict[str, Any]) -> str:
-    return "".join(output.get("text", "") for output in cell["outputs"])
-
-
-async def actors(server: Server, path: str = "a.ipynb") -> list[str]:
-    """Who has written the notebook, the last one first."""
-    reply = await server.fetch("GET", f"/api/history/versions/{path}")
-    return [one["actor"] for one in reply.json()["versions"]]
-
-
-async def go_on(server: Server, name: str = "go on") -> None:
-    (server.services.config.folder / name).touch()
-
-
-@asynccontextmanager
-async def left(server: Server, kernel: str, code: str, *, cell: str = "c") -> AsyncIterator[str]:
-    """A page runs `code` in a cell, sees its first output, and is closed. Yields the request's id."""
-    async with connected(server, kernel) as page:
-        request = await page.execute(code, cell=cell)
-        await page.until(lambda one: bool(one.text))
-    await nobody_is_connected(server, kernel)
-    yield request
-
-
 @pytest.fixture
 async def kernel(server: Server) -> str:
     """The kernel of a.ipynb, which has a cell `c` and a cell `d`."""
     await save(server, "c", "d")
     return (await session(server))["kernel"]["id"]
-
-
-async def written(server: Server, text: str, at: int = 0) -> None:
-    """Wait until this has been put into the document, with nobody asking for it."""
-
-    async def is_there() -> bool:
-        return text in printed(await stored(server, at))
-
-    await eventually(is_there)
 
 
 async def test_reading_in_the_middle_shows_what_is_there_so_far(
@@ -343,18 +290,6 @@ async def test_limits_are_settings(start_server: StartServer) -> None:
 # a page that is opened in the middle follows
 
 
-async def executions(server: Server, kernel: str) -> list[dict[str, Any]]:
-    return (await server.fetch("GET", f"/api/kernels/{kernel}/executions")).json()
-
-
-async def follow(
-    server: Server, kernel: str, request: str, after: str = "", wait: float = 5
-) -> dict[str, Any]:
-    reply = await server.fetch("GET", f"/api/kernels/{kernel}/executions/{request}?after={after}&wait={wait}")
-    assert reply.status == 200, reply.text
-    return reply.json()
-
-
 async def test_a_page_follows_to_the_end_and_nothing_is_written(server: Server, kernel: str) -> None:
     code = "for i in range(20): print(i, flush=True); time.sleep(0.05)"
     async with left(server, kernel, HALVES + code) as request:
@@ -388,13 +323,6 @@ async def test_what_a_follower_has_saved_stays_so(server: Server, kernel: str) -
         await save(server, "c", "d", "e")  # its user has cleared the output, and written another cell
         await eventually_settled(server)
         assert printed(await cell(server)) == ""
-
-
-async def eventually_settled(server: Server) -> None:
-    async def is_settled() -> bool:
-        return not server.services.kernel_output.is_waiting
-
-    await eventually(is_settled)
 
 
 async def test_what_was_cleared_or_updated_comes_anew(server: Server, kernel: str) -> None:

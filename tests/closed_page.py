@@ -1,0 +1,100 @@
+"""A page that is closed in the middle of a cell, and what is in the document then: verbs for tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nbformat
+
+from tests.helpers import Server
+from tests.http.test_channels_reconnect import nobody_is_connected
+from tests.kernel_client import connected, eventually
+
+PATH = "/api/contents/a.ipynb"
+
+# Waits for a file of that name in the kernel's folder
+WAIT = "import os, time\nwhile not os.path.exists({name!r}): time.sleep(0.02)\n"
+HALVES = "print('first')\n" + WAIT.format(name="go on") + "print('second')\n"
+
+
+async def save(server: Server, *cells: str, path: str = PATH, **outputs: Any) -> None:
+    """A notebook with code cells of these ids."""
+    content = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(id=cell, source=cell) for cell in cells]
+    )
+    reply = await server.fetch("PUT", path, json={"type": "notebook", "content": content})
+    assert reply.status in (200, 201), reply.text
+
+
+async def session(server: Server, path: str = "a.ipynb") -> dict[str, Any]:
+    body = {"path": path, "type": "notebook", "name": path, "kernel": {"name": "python3"}}
+    reply = await server.fetch("POST", "/api/sessions", json=body)
+    assert reply.status == 201, reply.text
+    return reply.json()
+
+
+async def cell(server: Server, at: int = 0, path: str = PATH) -> dict[str, Any]:
+    """A cell, as a page that is opened now gets it."""
+    reply = await server.fetch("GET", path)
+    assert reply.status == 200, reply.text
+    return reply.json()["content"]["cells"][at]
+
+
+async def stored(server: Server, at: int = 0) -> dict[str, Any]:
+    """A cell, as it is in the log: nobody asks for what waits."""
+    reply = await server.fetch("GET", f"{PATH}?at={server.services.store.offset}")
+    return reply.json()["content"]["cells"][at]
+
+
+def printed(cell: dict[str, Any]) -> str:
+    return "".join(output.get("text", "") for output in cell["outputs"])
+
+
+async def actors(server: Server, path: str = "a.ipynb") -> list[str]:
+    """Who has written the notebook, the last one first."""
+    reply = await server.fetch("GET", f"/api/history/versions/{path}")
+    return [one["actor"] for one in reply.json()["versions"]]
+
+
+async def go_on(server: Server, name: str = "go on") -> None:
+    (server.services.config.folder / name).touch()
+
+
+@asynccontextmanager
+async def left(server: Server, kernel: str, code: str, *, cell: str = "c") -> AsyncIterator[str]:
+    """A page runs `code` in a cell, sees its first output, and is closed. Yields the request's id."""
+    async with connected(server, kernel) as page:
+        request = await page.execute(code, cell=cell)
+        await page.until(lambda one: bool(one.text))
+    await nobody_is_connected(server, kernel)
+    yield request
+
+
+async def written(server: Server, text: str, at: int = 0) -> None:
+    """Wait until this has been put into the document, with nobody asking for it."""
+
+    async def is_there() -> bool:
+        return text in printed(await stored(server, at))
+
+    await eventually(is_there)
+
+
+async def executions(server: Server, kernel: str) -> list[dict[str, Any]]:
+    return (await server.fetch("GET", f"/api/kernels/{kernel}/executions")).json()
+
+
+async def follow(
+    server: Server, kernel: str, request: str, after: str = "", wait: float = 5
+) -> dict[str, Any]:
+    reply = await server.fetch("GET", f"/api/kernels/{kernel}/executions/{request}?after={after}&wait={wait}")
+    assert reply.status == 200, reply.text
+    return reply.json()
+
+
+async def eventually_settled(server: Server) -> None:
+    async def is_settled() -> bool:
+        return not server.services.kernel_output.is_waiting
+
+    await eventually(is_settled)
