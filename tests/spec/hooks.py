@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
+from urllib.parse import unquote
 
 import requests
 import schemathesis
+
+from evstore.http import openapi
+from evstore.http.app import ROUTES
 
 schemathesis.serializer.alias("application/csp-report", "application/json")
 
 KEPT = ("", "folder", "folder/notebook.ipynb")  # what the document's examples are about
 
 
+def _rule(pattern: str) -> re.Pattern[str]:
+    """The regular expression that an aiohttp pattern stands for."""
+    parts = re.split(r"\{\w+(?::((?:[^{}]|\{[^{}]*\})*))?\}", pattern)
+    rules = [rule or "[^{}/]+" for rule in parts[1::2]] + [""]
+    return re.compile("".join(map("{}{}".format, map(re.escape, parts[::2]), rules)))
+
+
+RULES = [(route.method, openapi.address(route.path), _rule(route.path)) for route in ROUTES]
+
+
+def is_about_another_route(case: schemathesis.Case) -> bool:
+    """`/notebooks/{id}` with what is no id is another page: what it answers stands elsewhere in the document."""
+    path = unquote(case.formatted_path)
+    routes = [(method, address) for method, address, rule in RULES if rule.fullmatch(path)]
+    same = [address for method, address in routes if method == case.method]
+    return case.path not in (same[:1] or [address for _, address in routes] or [case.path])
+
+
 @schemathesis.hook
 def filter_case(context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
-    """The notebook of the document's examples stays where it is, so that all of them are about something."""
+    """Leave out what is not about the operation, and what would end the notebook of the document's examples."""
+    return not is_about_another_route(case) and not ends_the_example(case)
+
+
+def ends_the_example(case: schemathesis.Case) -> bool:
+    """It stays where it is, so that all examples are about something."""
     ends_it = case.path in ("/api/contents/{path}", "/api/history/restore/{path}")
     if case.method not in ("DELETE", "PATCH", "POST") or not ends_it:
-        return True
+        return False
     path = str((case.path_parameters or {}).get("path")).replace("%2F", "/").strip("/")
     is_harmless = case.path == "/api/contents/{path}" and case.method == "POST"
     is_trial = isinstance(case.body, dict) and case.body.get("dry_run") is True
-    return path not in KEPT or is_harmless or is_trial
+    return path in KEPT and not is_harmless and not is_trial
 
 
 @schemathesis.hook

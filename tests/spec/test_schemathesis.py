@@ -91,7 +91,11 @@ def test_no_answer_is_outside_the_document(server: Served, tmp_path: Path):
     done = subprocess.run(
         command,
         cwd=tmp_path,
-        env=environment(PYTHONPATH=str(HERE), EVSTORE_SPEC_URL=server.url, EVSTORE_SPEC_TOKEN=TOKEN),
+        env=environment(
+            PYTHONPATH=os.pathsep.join([str(HERE), str(HERE.parents[1])]),
+            EVSTORE_SPEC_URL=server.url,
+            EVSTORE_SPEC_TOKEN=TOKEN,
+        ),
         capture_output=True,
         text=True,
         check=False,
