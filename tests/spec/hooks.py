@@ -12,6 +12,7 @@ import schemathesis
 
 from evstore.http import openapi
 from evstore.http.app import ROUTES
+from evstore.http.routing import Route
 
 schemathesis.serializer.alias("application/csp-report", "application/json")
 
@@ -25,7 +26,14 @@ def _rule(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(map("{}{}".format, map(re.escape, parts[::2]), rules)))
 
 
-RULES = [(route.method, openapi.address(route.path), _rule(route.path)) for route in ROUTES]
+def _order(route: Route) -> int:
+    """aiohttp looks among the routes with the longest fixed beginning first."""
+    return -len(route.path.partition("{")[0].rstrip("/"))
+
+
+RULES = [
+    (route.method, openapi.address(route.path), _rule(route.path)) for route in sorted(ROUTES, key=_order)
+]
 
 
 def is_about_another_route(case: schemathesis.Case) -> bool:

@@ -24,7 +24,7 @@ from evstore.http.app import ROUTES
 from tests.process.commands import TOKEN, Served, environment
 
 HERE = Path(__file__).parent
-EXAMPLES = int(os.environ.get("EVSTORE_SPEC_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("EVSTORE_SPEC_EXAMPLES", "4"))
 SLEEP = ["sh", "-c", "trap '' INT; exec sleep 600"]  # starts at once, never answers, bears interrupts
 SPEC = {"argv": SLEEP, "display_name": "Idle", "language": "none"}
 NOTEBOOK = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
