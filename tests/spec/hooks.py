@@ -16,6 +16,7 @@ from evstore.http.routing import Route
 
 schemathesis.serializer.alias("application/csp-report", "application/json")
 
+EXAMPLE = {"content": {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}}
 KEPT = ("", "folder", "folder/notebook.ipynb")  # what the document's examples are about
 
 
@@ -52,13 +53,12 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case) -> b
 
 def ends_the_example(case: schemathesis.Case) -> bool:
     """It stays where it is, so that all examples are about something."""
-    ends_it = case.path in ("/api/contents/{path}", "/api/history/restore/{path}")
-    if case.method not in ("DELETE", "PATCH", "POST") or not ends_it:
-        return False
     path = str((case.path_parameters or {}).get("path")).replace("%2F", "/").strip("/")
-    is_harmless = case.path == "/api/contents/{path}" and case.method == "POST"
     is_trial = isinstance(case.body, dict) and case.body.get("dry_run") is True
-    return path in KEPT and not is_harmless and not is_trial
+    ends_it = case.method in ("DELETE", "PATCH") and "checkpoint" not in case.path
+    ends_it = ends_it or ("/restore/" in case.path and not is_trial)
+    is_renamed = case.path == "/api/notebooks/{path}" and case.method == "PUT" and case.body != EXAMPLE
+    return path in KEPT and (ends_it or is_renamed)
 
 
 @schemathesis.hook

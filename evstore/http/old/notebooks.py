@@ -132,14 +132,16 @@ def _notebook_path(request: web.Request) -> ContentPath:
 async def _model(request: web.Request) -> tuple[dict[str, Any], int]:
     """The body's object, and its size in bytes; `{}` when there is none."""
     raw = await read_body(request, services(request).config.max_body_size)
-    return await off_loop(len(raw), lambda: parse_model(raw)), len(raw)
+    model = await off_loop(len(raw), lambda: parse_model(raw))
+    for key in ("name", "path", "copy_from"):
+        if not isinstance(model.get(key), str | None):
+            raise Invalid(f"{key} must be a string.")
+    return model, len(raw)
 
 
 def _copied_from(request: web.Request, model: dict[str, Any]) -> str | None:
     """What is to be copied: `?copy=`, or `copy_from` in the body."""
-    source: object = request.query.get("copy") or model.get("copy_from") or None
-    if source is not None and not isinstance(source, str):
-        raise Invalid("copy_from must be the name of a notebook.")
+    source = request.query.get("copy") or model.get("copy_from") or None
     if source is not None and model.get("content"):
         raise Invalid("Can't upload and copy at the same time.")
     return source
