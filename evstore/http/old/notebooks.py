@@ -133,9 +133,9 @@ async def _model(request: web.Request) -> tuple[dict[str, Any], int]:
     """The body's object, and its size in bytes; `{}` when there is none."""
     raw = await read_body(request, services(request).config.max_body_size)
     model = await off_loop(len(raw), lambda: parse_model(raw))
-    for key in ("name", "path", "copy_from"):
+    for key, what in (("name", "a string"), ("path", "a string"), ("copy_from", "the name of a notebook")):
         if not isinstance(model.get(key), str | None):
-            raise Invalid(f"{key} must be a string.")
+            raise Invalid(f"{key} must be {what}.")
     return model, len(raw)
 
 
