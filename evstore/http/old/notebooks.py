@@ -133,9 +133,10 @@ async def _model(request: web.Request) -> tuple[dict[str, Any], int]:
     """The body's object, and its size in bytes; `{}` when there is none."""
     raw = await read_body(request, services(request).config.max_body_size)
     model = await off_loop(len(raw), lambda: parse_model(raw))
-    for key, what in (("name", "a string"), ("path", "a string"), ("copy_from", "the name of a notebook")):
-        if not isinstance(model.get(key), str | None):
-            raise Invalid(f"{key} must be {what}.")
+    if not isinstance(model.get("path"), str | None):
+        raise Invalid("name and path must be strings.")
+    if not isinstance(model.get("copy_from"), str | None):
+        raise Invalid("copy_from must be the name of a notebook.")
     return model, len(raw)
 
 
