@@ -13,7 +13,7 @@ from typing import Any
 import click
 from yarl import URL
 
-from evstore.cli.options import option
+from evstore.cli.options import section
 from evstore.config import GatewayConfig
 
 PREFIX = "gateway_"
@@ -42,7 +42,7 @@ class GatewayUrl(click.ParamType[str]):
 
 def gateway_option(name: str, **settings: Any) -> Callable[[Any], Any]:
     """The option --gateway-NAME, with evstore's variable and jupyter_server's."""
-    return option(f"--gateway-{name}", **settings)
+    return section("Kernels at a gateway")(f"--gateway-{name}", **settings)
 
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -107,13 +107,6 @@ OPTIONS = (
         "those that begin with KERNEL_ they always get.",
     ),
 )
-
-
-def gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command all options --gateway-..."""
-    for one in reversed(OPTIONS):
-        command = one(command)
-    return command
 
 
 def take_gateway(flags: dict[str, Any]) -> GatewayConfig | None:

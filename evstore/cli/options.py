@@ -30,6 +30,32 @@ def option(*names: str, also: str = "", **settings: Any) -> Callable[[F], F]:
     return click.option(*names, envvar=variables, show_envvar=True, **settings)
 
 
+class SectionedCommand(click.Command):
+    """A command whose help has its options in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                sections.setdefault(getattr(param, "section", "General"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class SectionedOption(click.Option):
+    """An option that stands in a section of the help."""
+
+    def __init__(self, *args: Any, section: str, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.section = section
+
+
+def section(title: str) -> Callable[..., Callable[[Any], Any]]:
+    """`option`, for the options of one section."""
+    return functools.partial(option, cls=SectionedOption, section=title)
+
+
 folder_option = option(
     "--folder",
     "-C",

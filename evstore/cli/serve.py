@@ -1,4 +1,4 @@
-"""`evstore serve`: the flags of the server, and what it tells the person who started it."""
+"""`evstore serve`: what it does, and what it tells the person who started it. Its flags are in `flags.py`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import asyncio
 import html
 import logging
 import os
-import re
-import shlex
 import socket
 import sys
 import webbrowser
@@ -17,236 +15,33 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import click
 
 from evstore.auth import check_password, hash_password, random_token
-from evstore.cli.gateway import gateway_options, take_gateway
-from evstore.cli.options import database_of, db_option, existing_folder, make_directory, option
+from evstore.cli.flags import PORT, serve_options
+from evstore.cli.gateway import take_gateway
+from evstore.cli.options import SectionedCommand, database_of, existing_folder, make_directory
 from evstore.cli.output import describe_import, progress
 from evstore.cli.running import RunningServer, announced, private_file, write_private
 from evstore.cli.server import run
-from evstore.config import MIB, Config
+from evstore.config import Config
 from evstore.errors import Locked, Unavailable
 from evstore.http.services import Services
-from evstore.kernels.culling import INTERVAL
 from evstore.lab import is_installed
 from evstore.lab.apps import APPS, LAB
 from evstore.store import Store
 from evstore.transfer.importing import import_once
 
-PORT = 8888
 PORT_RETRIES = 50  # as Jupyter, when nobody asked for a certain port
 WILDCARDS = ("", "0.0.0.0", "::")
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
-class BaseUrl(click.ParamType[str]):
-    """Where the server stands below its host: `me`, `/user/ann@example.org/`. It gets a slash at both ends.
-
-    Only what means itself in an address, a route, a cookie and a policy; it may come percent-encoded,
-    and stays as it was given, for browsers compare it letter by letter.
-    """
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        segments = [segment for segment in str(value).split("/") if segment]
-        for segment in segments:
-            plain = unquote(segment)
-            if not re.fullmatch(r"[A-Za-z0-9._~@+-]+", plain) or plain in (".", ".."):
-                self.fail(
-                    f"{value!r}: use letters, digits and . _ ~ @ + - between slashes, as in /me/.", param, ctx
-                )
-        return "/" + "".join(f"{segment}/" for segment in segments)
-
-
-class CommandLine(click.ParamType[tuple[str, ...]]):
-    """A command with its arguments, as one would type it: `bash -l`."""
-
-    name = "command"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        try:
-            return tuple(shlex.split(str(value)))
-        except ValueError as error:
-            self.fail(f"{value!r}: {error}.", param, ctx)
-
-
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("folder", type=click.Path(path_type=Path), default=".", envvar="EVSTORE_FOLDER")
-@option("--host", "--ip", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    help=f"The port to listen on; 0 is any.  [default: {PORT}, or the first free one after it]",
-)
-@option("--token", help="The secret in the address.  [default: a new one; '' lets everybody in]")
-@option(
-    "--password",
-    help="A password to log in with, or its hash as `jupyter server password` makes it. Better given by the "
-    "variable: other users of this machine can read command lines.",
-)
-@option(
-    "--base-url",
-    type=BaseUrl(),
-    default="/",
-    show_default=True,
-    help="Where the server stands below its host, e.g. /me/.",
-)
-@db_option
-@option(
-    "--app",
-    type=click.Choice(list(APPS)),
-    default=LAB.name,
-    show_default=True,
-    help="The front end that the start page opens. The other one is there as well, at /lab or /tree.",
-)
-@option(
-    "--allow-extension-install",
-    is_flag=True,
-    help="Let JupyterLab's extension manager search PyPI, and install and uninstall with pip.",
-)
-@option("--browser/--no-browser", default=True, help="Open the browser.  [default: yes]")
-@option("--allow-origin", default="", help="The origin of other pages that may use this server, or '*'.")
-@option(
-    "--allow-remote-access",
-    is_flag=True,
-    help="Answer under any host name. Without it only names of this machine count, which keeps out DNS rebinding.",
-)
-@option(
-    "--trust-proxy",
-    is_flag=True,
-    help="Believe a proxy in front about host, scheme and address (X-Forwarded-*).",
-)
-@option(
-    "--metrics-without-auth",
-    is_flag=True,
-    help="Let everybody read /metrics. Without it Prometheus needs the token (as bearer token).",
-)
-@option(
-    "--kernel-transport",
-    type=click.Choice(["ipc", "tcp"]),
-    default="ipc",
-    show_default=True,
-    help="How kernels are reached; by tcp, other users of this machine can try to.",
-)
-@option(
-    "--kept-output-memory",
-    type=click.IntRange(min=0),
-    default=8 * MIB,
-    show_default=True,
-    help="What a kernel prints while nobody is connected is kept: so many bytes of it in memory, the rest on disk.",
-)
-@option(
-    "--kept-output-disk",
-    type=click.IntRange(min=0),
-    default=1024 * MIB,
-    show_default=True,
-    help="The room for that on disk, in bytes; after it, output is dropped and the cell says so.",
-)
-@option(
-    "--max-cell-output",
-    type=click.IntRange(min=0),
-    default=64 * MIB,
-    show_default=True,
-    help="How many bytes of text evstore writes into a cell whose page has been closed.",
-)
-@option(
-    "--default-kernel", default="python3", show_default=True, help="The kernel for notebooks that name none."
-)
-@gateway_options
-@option(
-    "--max-kernels",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="How many kernels may run; 0 is any number.",
-)
-@option(
-    "--kernel-env",
-    metavar="NAME",
-    multiple=True,
-    help="A variable that clients may set for a kernel they start, besides those named KERNEL_*. May be repeated.",
-)
-@option(
-    "--cull-idle-timeout",
-    type=click.FloatRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seconds without activity after which a kernel that nobody is connected to is shut down; 0 is never. "
-    "A kernelspec may say otherwise for its kernels: metadata.cull_idle_timeout.",
-)
-@option(
-    "--cull-interval",
-    type=click.FloatRange(min=0, min_open=True),
-    default=INTERVAL,
-    show_default=True,
-    help="Seconds between looks for idle kernels.",
-)
-@option(
-    "--cull-busy", is_flag=True, help="Shut down kernels without activity also while they execute something."
-)
-@option(
-    "--cull-connected", is_flag=True, help="Shut down idle kernels also while somebody is connected to them."
-)
-@option(
-    "--untracked-message-types",
-    metavar="TYPE",
-    multiple=True,
-    help="A type of kernel messages that is no activity. Repeat it for each.  [default: as in Jupyter]",
-)
-@option(
-    "--shutdown-no-activity-timeout",
-    type=click.FloatRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seconds without a kernel, a terminal and a request after which the server stops; 0 is never.",
-)
-@option("--terminals/--no-terminals", default=True, help="Let clients open terminals.  [default: yes]")
-@option(
-    "--terminal-shell", type=CommandLine(), default="", help="What runs in a terminal.  [default: your shell]"
-)
-@option(
-    "--terminal-cull-idle-timeout",
-    type=click.FloatRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seconds without input and output after which a terminal is ended; 0 is never.",
-)
-@option(
-    "--terminal-cull-interval",
-    type=click.FloatRange(min=0, min_open=True),
-    default=INTERVAL,
-    show_default=True,
-    help="Seconds between two looks for such terminals.",
-)
-@option(
-    "--max-body-size",
-    type=click.IntRange(min=1),
-    default=512 * MIB,
-    show_default=True,
-    help="The largest request and file, in bytes.",
-)
-@option(
-    "--legacy-notebooks",
-    type=click.Choice(["native", "redirect", "redirect308"]),
-    default="native",
-    show_default=True,
-    help="/api/notebooks: as in IPython 2, or a redirect to /api/contents, by 302 as in Jupyter Server or by 308, "
-    "which keeps method and body.",
-)
-@option(
-    "--convert-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="How long it may take to convert a notebook to another format, in seconds.",
-)
-@option("--verbose", "-v", count=True, help="Say more on stderr; twice: every request.")
+@serve_options
 def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
     """Serve FOLDER (the current one if none is given) with JupyterLab and Notebook, or to any other Jupyter client.
 

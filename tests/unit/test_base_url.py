@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from evstore.cli import main
-from evstore.cli.serve import BaseUrl
+from evstore.cli.flags import BaseUrl
 
 REFUSED = [
     "a b",

@@ -1,0 +1,252 @@
+"""The flags of `evstore serve`, in the sections of its help."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import click
+
+from evstore.cli.gateway import OPTIONS as GATEWAY
+from evstore.cli.options import db_option, option, section
+from evstore.config import MIB
+from evstore.kernels.culling import INTERVAL
+from evstore.lab.apps import APPS, LAB
+
+PORT = 8888
+
+
+class BaseUrl(click.ParamType[str]):
+    """Where the server stands below its host: `me`, `/user/ann@example.org/`. It gets a slash at both ends.
+
+    Only what means itself in an address, a route, a cookie and a policy; it may come percent-encoded,
+    and stays as it was given, for browsers compare it letter by letter.
+    """
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        segments = [segment for segment in str(value).split("/") if segment]
+        for segment in segments:
+            plain = unquote(segment)
+            if not re.fullmatch(r"[A-Za-z0-9._~@+-]+", plain) or plain in (".", ".."):
+                self.fail(
+                    f"{value!r}: use letters, digits and . _ ~ @ + - between slashes, as in /me/.", param, ctx
+                )
+        return "/" + "".join(f"{segment}/" for segment in segments)
+
+
+class CommandLine(click.ParamType[tuple[str, ...]]):
+    """A command with its arguments, as one would type it: `bash -l`."""
+
+    name = "command"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        try:
+            return tuple(shlex.split(str(value)))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}.", param, ctx)
+
+
+place = section("Where it listens")
+access = section("Who gets in")
+front_end = section("Front ends")
+kernel = section("Kernels")
+kept = section("What kernels print while nobody is there")
+idle = section("Idle kernels, unused servers")
+terminal = section("Terminals")
+limit = section("Limits")
+
+OPTIONS = (
+    db_option,
+    place("--host", "--ip", default="127.0.0.1", show_default=True, help="The address to listen on."),
+    place(
+        "--port",
+        type=click.IntRange(0, 65535),
+        help=f"The port to listen on; 0 is any.  [default: {PORT}, or the first free one after it]",
+    ),
+    place(
+        "--base-url",
+        type=BaseUrl(),
+        default="/",
+        show_default=True,
+        help="Where the server stands below its host, e.g. /me/.",
+    ),
+    place("--browser/--no-browser", default=True, help="Open the browser.  [default: yes]"),
+    access("--token", help="The secret in the address.  [default: a new one; '' lets everybody in]"),
+    access(
+        "--password",
+        help="A password to log in with, or its hash as `jupyter server password` makes it. Better given by the "
+        "variable: other users of this machine can read command lines.",
+    ),
+    access("--allow-origin", default="", help="The origin of other pages that may use this server, or '*'."),
+    access(
+        "--allow-remote-access",
+        is_flag=True,
+        help="Answer under any host name. Without it only names of this machine count, which keeps out DNS rebinding.",
+    ),
+    access(
+        "--trust-proxy",
+        is_flag=True,
+        help="Believe a proxy in front about host, scheme and address (X-Forwarded-*).",
+    ),
+    access(
+        "--metrics-without-auth",
+        is_flag=True,
+        help="Let everybody read /metrics. Without it Prometheus needs the token (as bearer token).",
+    ),
+    front_end(
+        "--app",
+        type=click.Choice(list(APPS)),
+        default=LAB.name,
+        show_default=True,
+        help="The front end that the start page opens. The other one is there as well, at /lab or /tree.",
+    ),
+    front_end(
+        "--allow-extension-install",
+        is_flag=True,
+        help="Let JupyterLab's extension manager search PyPI, and install and uninstall with pip.",
+    ),
+    front_end(
+        "--legacy-notebooks",
+        type=click.Choice(["native", "redirect", "redirect308"]),
+        default="native",
+        show_default=True,
+        help="/api/notebooks: as in IPython 2, or a redirect to /api/contents, by 302 as in Jupyter Server or by 308, "
+        "which keeps method and body.",
+    ),
+    kernel(
+        "--default-kernel",
+        default="python3",
+        show_default=True,
+        help="The kernel for notebooks that name none.",
+    ),
+    kernel(
+        "--kernel-transport",
+        type=click.Choice(["ipc", "tcp"]),
+        default="ipc",
+        show_default=True,
+        help="How kernels are reached; by tcp, other users of this machine can try to.",
+    ),
+    kernel(
+        "--kernel-env",
+        metavar="NAME",
+        multiple=True,
+        help="A variable that clients may set for a kernel they start, besides those named KERNEL_*. May be repeated.",
+    ),
+    kernel(
+        "--max-kernels",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="How many kernels may run; 0 is any number.",
+    ),
+    kept(
+        "--kept-output-memory",
+        type=click.IntRange(min=0),
+        default=8 * MIB,
+        show_default=True,
+        help="What a kernel prints while nobody is connected is kept: so many bytes of it in memory, the rest on disk.",
+    ),
+    kept(
+        "--kept-output-disk",
+        type=click.IntRange(min=0),
+        default=1024 * MIB,
+        show_default=True,
+        help="The room for that on disk, in bytes; after it, output is dropped and the cell says so.",
+    ),
+    kept(
+        "--max-cell-output",
+        type=click.IntRange(min=0),
+        default=64 * MIB,
+        show_default=True,
+        help="How many bytes of text evstore writes into a cell whose page has been closed.",
+    ),
+    idle(
+        "--cull-idle-timeout",
+        type=click.FloatRange(min=0),
+        default=0,
+        show_default=True,
+        help="Seconds without activity after which a kernel that nobody is connected to is shut down; 0 is never. "
+        "A kernelspec may say otherwise for its kernels: metadata.cull_idle_timeout.",
+    ),
+    idle(
+        "--cull-interval",
+        type=click.FloatRange(min=0, min_open=True),
+        default=INTERVAL,
+        show_default=True,
+        help="Seconds between looks for idle kernels.",
+    ),
+    idle(
+        "--cull-busy",
+        is_flag=True,
+        help="Shut down kernels without activity also while they execute something.",
+    ),
+    idle(
+        "--cull-connected",
+        is_flag=True,
+        help="Shut down idle kernels also while somebody is connected to them.",
+    ),
+    idle(
+        "--untracked-message-types",
+        metavar="TYPE",
+        multiple=True,
+        help="A type of kernel messages that is no activity. Repeat it for each.  [default: as in Jupyter]",
+    ),
+    idle(
+        "--shutdown-no-activity-timeout",
+        type=click.FloatRange(min=0),
+        default=0,
+        show_default=True,
+        help="Seconds without a kernel, a terminal and a request after which the server stops; 0 is never.",
+    ),
+    *GATEWAY,
+    terminal("--terminals/--no-terminals", default=True, help="Let clients open terminals.  [default: yes]"),
+    terminal(
+        "--terminal-shell",
+        type=CommandLine(),
+        default="",
+        help="What runs in a terminal.  [default: your shell]",
+    ),
+    terminal(
+        "--terminal-cull-idle-timeout",
+        type=click.FloatRange(min=0),
+        default=0,
+        show_default=True,
+        help="Seconds without input and output after which a terminal is ended; 0 is never.",
+    ),
+    terminal(
+        "--terminal-cull-interval",
+        type=click.FloatRange(min=0, min_open=True),
+        default=INTERVAL,
+        show_default=True,
+        help="Seconds between two looks for such terminals.",
+    ),
+    limit(
+        "--max-body-size",
+        type=click.IntRange(min=1),
+        default=512 * MIB,
+        show_default=True,
+        help="The largest request and file, in bytes.",
+    ),
+    limit(
+        "--convert-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=60.0,
+        show_default=True,
+        help="How long it may take to convert a notebook to another format, in seconds.",
+    ),
+    option("--verbose", "-v", count=True, help="Say more on stderr; twice: every request."),
+)
+
+
+def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command all flags of `evstore serve`."""
+    for one in reversed(OPTIONS):
+        command = one(command)
+    return command
