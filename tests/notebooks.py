@@ -43,3 +43,8 @@ def shown(**data: str) -> Any:
 def plot() -> Any:
     """An output that is an image."""
     return shown(image_png=base64.b64encode(PNG).decode(), text_plain="<a plot>")
+
+
+def hanging() -> dict[str, Any]:
+    """One that nbconvert makes no HTML of in hours: a regular expression of its runs wild."""
+    return notebook(text_cell("![a](" * 100_000))

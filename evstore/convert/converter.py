@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 
 from evstore.convert.frames import Header
 from evstore.convert.jobs import Converted, Job
@@ -14,6 +13,7 @@ from evstore.convert.process import Worker
 from evstore.errors import Busy, CannotConvert, Invalid, NotFound, Unavailable
 
 AT_ONCE = 2  # conversions; more wait for their turn
+START = 60.0  # seconds that a process may take to get ready
 MAX_WAITING = 64  # which hold their notebooks in memory
 JOBS = 50  # that a worker does before a fresh one takes its place, for nbconvert is not free of leaks
 REST = 300  # seconds without work after which the processes end: each holds 100 MB
@@ -32,7 +32,7 @@ class Converter:
         self._resting: list[Worker] = []
         self._rest: asyncio.TimerHandle | None = None
         self._listing = asyncio.Lock()
-        self._exporters: dict[str, str] | None = None
+        self._exporters: dict[str, str] = {}
         self._closed = False
 
     @property
@@ -43,17 +43,13 @@ class Converter:
     async def exporters(self) -> dict[str, str]:
         """The formats that there are, with their MIME types ("" when the notebook decides). Found out once.
 
-        Raises CannotConvert when nbconvert is not installed.
+        Raises CannotConvert when nbconvert is not installed, or does not work.
         """
         async with self._listing:
-            if self._exporters is not None:
-                return self._exporters
-            if find_spec("nbconvert") is None:
-                raise CannotConvert("nbconvert is not installed: pip install nbconvert.")
-            header, _ = await self._ask({"do": "list"}, b"")
-            found: dict[str, str] = header["exporters"]
-            self._exporters = found
-            return found
+            if not self._exporters:
+                async with self._turn():
+                    pass  # a worker says what it has when it starts
+            return self._exporters
 
     async def convert(self, job: Job) -> Converted:
         """Convert a notebook; cancelling this stops it.
@@ -66,7 +62,8 @@ class Converter:
             raise NotFound(f"There is no exporter for the format {job.format!r:.60}.")
         wish = asdict(replace(job, format=format, body=b""))
         del wish["body"]
-        header, body = await self._ask({"do": "convert", **wish}, job.body)
+        async with self._turn() as worker:
+            header, body = await self._ask(worker, {"do": "convert", **wish}, job.body, self._limit)
         del header["state"]
         return Converted(**header, body=body)
 
@@ -74,18 +71,67 @@ class Converter:
         """End all processes, with what they are doing. Nothing can be converted any more."""
         self._closed = True
         self._cancel_rest()
-        if endings := [worker.end() for worker in self._workers]:
-            await asyncio.wait(endings)
+        while self._workers or self._waiting:  # one may just be starting
+            for worker in self._workers:
+                self._end(worker)
+            await asyncio.sleep(0.01)
 
-    async def _ask(self, job: Header, body: bytes) -> tuple[Header, bytes]:
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[Worker]:
+        """A worker, for one job. It is ended when the job has not come to its end."""
         if self._waiting >= MAX_WAITING:
             raise Busy("Too many conversions wait for their turn; try again in a moment.")
         self._waiting += 1
         try:
-            async with self._turns, self._worker() as worker:
-                header, result = await worker.ask(job | {"limit": self._limit}, body)
+            async with self._turns:
+                self._cancel_rest()
+                worker = await self._take()
+                try:
+                    yield worker
+                finally:
+                    self._give_back(worker)
         finally:
             self._waiting -= 1
+
+    async def _take(self) -> Worker:
+        while self._resting:
+            worker = self._resting.pop()
+            if worker.is_at_rest:
+                return worker
+            self._end(worker)  # something else has killed it
+        worker = await Worker.start()
+        self._workers.add(worker)
+        try:
+            header, _ = await self._ask(worker, {"do": "list"}, b"", START)
+        except BaseException:
+            self._end(worker)
+            raise
+        self._exporters = header["exporters"]
+        return worker
+
+    def _give_back(self, worker: Worker) -> None:
+        self._cancel_rest()
+        self._rest = asyncio.get_running_loop().call_later(REST, self._end_resting)
+        if worker.is_at_rest and worker.jobs < JOBS:
+            self._resting.append(worker)
+        else:
+            self._end(worker)
+
+    async def _ask(self, worker: Worker, job: Header, body: bytes, limit: float) -> tuple[Header, bytes]:
+        """The answer to a job that may take `limit` seconds. Raises Invalid, CannotConvert, Unavailable."""
+        if self._closed:
+            raise Unavailable("The server is stopping.")
+        try:
+            async with asyncio.timeout(limit):
+                header, result = await worker.ask(job | {"limit": limit}, body)
+        except TimeoutError:
+            raise CannotConvert(
+                f"The conversion was stopped because it took longer than {limit:g} seconds."
+            ) from None
+        except CannotConvert:
+            if self._closed:
+                raise Unavailable("The server is stopping.") from None
+            raise
         match header["state"]:
             case "done":
                 return header, result
@@ -93,43 +139,6 @@ class Converter:
                 raise Invalid(header["message"])
             case _:
                 raise CannotConvert(header["message"])
-
-    @asynccontextmanager
-    async def _worker(self) -> AsyncGenerator[Worker]:
-        """A worker for one job, which is ended when the job does not come to its end in time."""
-        self._cancel_rest()
-        worker = await self._take()
-        try:
-            async with asyncio.timeout(self._limit):
-                yield worker
-        except BaseException as error:
-            self._end(worker)
-            if isinstance(error, TimeoutError):
-                raise CannotConvert(
-                    f"The conversion was stopped because it took longer than {self._limit:g} seconds."
-                ) from None
-            if self._closed and isinstance(error, CannotConvert):
-                raise Unavailable("The server is stopping.") from None
-            raise
-        if worker.jobs >= JOBS or self._closed:
-            self._end(worker)
-        else:
-            self._resting.append(worker)
-            self._cancel_rest()
-            self._rest = asyncio.get_running_loop().call_later(REST, self._end_resting)
-
-    async def _take(self) -> Worker:
-        while self._resting:
-            worker = self._resting.pop()
-            if worker.alive:
-                return worker
-            self._end(worker)  # something else has killed it
-        worker = await Worker.start()
-        self._workers.add(worker)
-        if self._closed:
-            self._end(worker)
-            raise Unavailable("The server is stopping.")
-        return worker
 
     def _end(self, worker: Worker) -> None:
         worker.end().add_done_callback(lambda _: self._workers.discard(worker))

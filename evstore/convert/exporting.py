@@ -13,6 +13,7 @@ import re
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, cast
 
@@ -42,13 +43,15 @@ class NotConverted(Exception):
     """nbconvert could not do it; the message says why in one sentence."""
 
 
-def exporters() -> dict[str, str]:
-    """The formats that there are here, each with its MIME type, which may be "" when that depends on the notebook."""
-    found: dict[str, str] = {}
-    for name in _base.get_export_names(Config()):
-        mimetype = _base.get_exporter(name, Config()).output_mimetype
-        found[name] = mimetype if isinstance(mimetype, str) else ""
-    return found
+@cache
+def exporters() -> dict[str, Any]:
+    """The exporters that there are here, by format. Finding them takes as long as converting a small notebook."""
+    return {name: _base.get_exporter(name, Config()) for name in _base.get_export_names(Config())}
+
+
+def mimetypes_of_exporters() -> dict[str, str]:
+    """The MIME type of each format, "" where it depends on the notebook."""
+    return {name: str(exporter.output_mimetype or "") for name, exporter in exporters().items()}
 
 
 def export(job: Job) -> Converted:
@@ -95,7 +98,7 @@ def _run(job: Job, nb: library.Node) -> tuple[Any, str | bytes, dict[str, Any]]:
     config = Config()
     config.ExecutePreprocessor.enabled = False
     config.TemplateExporter.extra_template_basedirs = []
-    exporter = _base.get_exporter(job.format, config)(config=config)
+    exporter = exporters()[job.format](config=config)
     if job.sanitize is not None:
         exporter.sanitize_html = job.sanitize
     metadata = {"name": PurePosixPath(job.name).stem}
@@ -112,7 +115,7 @@ def _tame(nb: library.Node) -> None:
     language = nb["metadata"].get("language_info")
     if isinstance(language, dict):
         named = cast("dict[str, Any]", language)
-        if named.get("nbconvert_exporter") not in _base.get_export_names(Config()):
+        if named.get("nbconvert_exporter") not in list(exporters()):
             named.pop("nbconvert_exporter", None)
 
 

@@ -51,8 +51,9 @@ class Worker:
         return self._process.pid
 
     @property
-    def alive(self) -> bool:
-        return self._process.returncode is None and self._ending is None
+    def is_at_rest(self) -> bool:
+        """Whether it can be asked something."""
+        return self._process.returncode is None and self._ending is None and not self._is_asked
 
     async def ask(self, job: frames.Header, body: bytes) -> tuple[frames.Header, bytes]:
         """The answer to a job. Raises CannotConvert when the process ends meanwhile.

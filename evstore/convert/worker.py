@@ -48,10 +48,11 @@ def answer(job: dict[str, Any], body: bytes) -> tuple[frames.Header, bytes]:
     try:
         from evstore.convert import exporting  # here, because a broken nbconvert must become an answer, too
     except ImportError as error:
-        return {"state": "failed", "message": f"nbconvert can't be used here: {error}."}, b""
+        message = f"nbconvert can't be used here ({error}): pip install nbconvert."
+        return {"state": "failed", "message": message}, b""
     try:
         if job["do"] == "list":
-            return {"state": "done", "exporters": exporting.exporters()}, b""
+            return {"state": "done", "exporters": exporting.mimetypes_of_exporters()}, b""
         del job["do"], job["limit"]
         converted = asdict(exporting.export(Job(**job, body=body)))
         output = converted.pop("body")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.helpers import TOKEN, Server, StartServer
-from tests.notebooks import PNG, code_cell, notebook, plot, printed, shown, text_cell
+from tests.notebooks import PNG, code_cell, hanging, notebook, plot, printed, shown, text_cell
 
 REPORT = notebook(
     text_cell("# Report ³\n\nSee **this**."),
@@ -340,3 +342,40 @@ async def test_a_notebook_that_nbconvert_fails_on(server: Server) -> None:
     assert reply.status == 500
     assert_plain(reply.json()["message"])
     assert "same.png" in reply.json()["message"]
+
+
+async def test_a_conversion_that_takes_too_long(start_server: StartServer) -> None:
+    server = await start_server(convert_timeout=0.2)
+    await put(server, "r.ipynb", hanging())
+    reply = await server.fetch("GET", "nbconvert/html/r.ipynb")
+    assert reply.status == 500
+    assert reply.json()["message"] == "The conversion was stopped because it took longer than 0.2 seconds."
+
+
+async def busy(server: Server) -> psutil.Process:
+    """The worker, once it is at work."""
+    async with asyncio.timeout(30):
+        while not server.services.converter.pids:
+            await asyncio.sleep(0.02)
+        process = psutil.Process(server.services.converter.pids[0])
+        while process.cpu_times().user < 2.5:  # more than it takes to get ready
+            await asyncio.sleep(0.05)
+    return process
+
+
+async def test_a_client_that_leaves_in_the_middle(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing goes on for it; others are served meanwhile, and after it."""
+    await put(server, "hangs.ipynb", hanging())
+    await put(server, "r.ipynb", PLAIN)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(
+        f"GET /nbconvert/html/hangs.ipynb?token={TOKEN} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    )
+    process = await busy(server)
+    assert (await server.fetch("GET", "nbconvert/script/r.ipynb")).status == 200
+    writer.transport.abort()
+    async with asyncio.timeout(30):
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.02)
+    assert (await server.fetch("GET", "nbconvert/script/r.ipynb")).status == 200
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
