@@ -12,7 +12,7 @@ LAB := $(VENV)/.lab
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench soak chromium clean
+.PHONY: help serve test check bench soak programs clean
 .NOTPARALLEL:
 
 help: ## This list
@@ -24,7 +24,7 @@ serve: $(LAB) ## Start evstore with JupyterLab on FOLDER (PORT=, ARGS='--no-brow
 	@mkdir -p "$(FOLDER)"
 	@exec $(BIN)/evstore serve "$(FOLDER)" $(if $(PORT),--port $(PORT)) $(ARGS)
 
-test: $(DEV) chromium ## Run all tests (ARGS='-k name')
+test: $(DEV) programs ## Run all tests (ARGS='-k name')
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(DEV) ## Format, lint, types, layers
@@ -45,12 +45,14 @@ clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-chromium:
-	@if [ -x /usr/bin/chromium ]; then :; elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing chromium for the browser tests"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; \
+# The browser tests need chromium; jupyter_server's tests of conversions are passed over without pandoc.
+programs:
+	@if [ -x /usr/bin/chromium ] && command -v pandoc >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing chromium and pandoc for the tests"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium pandoc >/dev/null; \
 	else \
-		echo "There is no chromium: the browser tests will fail until it is installed (Debian: apt-get install chromium)."; \
+		echo "chromium or pandoc is missing: the browser tests fail until they are installed (Debian: apt-get install chromium pandoc)."; \
 	fi
 
 # A stamp for each set of packages: made once, and again when pyproject.toml changes.
