@@ -12,6 +12,7 @@ import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 
+from evstore import environment
 from evstore.convert import frames
 from evstore.errors import CannotConvert
 
@@ -38,7 +39,7 @@ class Worker:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=DEVNULL,  # nbconvert's warnings are about what a notebook holds
-                env=os.environ | {"TMPDIR": folder},
+                env=environment.for_programs(TMPDIR=folder),
                 start_new_session=True,  # so that it can be killed with all that it has started
             )
         except BaseException:

@@ -379,3 +379,14 @@ async def test_a_client_that_leaves_in_the_middle(server: Server, caplog: pytest
             await asyncio.sleep(0.02)
     assert (await server.fetch("GET", "nbconvert/script/r.ipynb")).status == 200
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+async def test_the_process_is_told_no_secrets(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVSTORE_TOKEN", "hidden-token")
+    server = await start_server()
+    await put(server, "r.ipynb", PLAIN)
+    assert (await server.fetch("GET", "nbconvert/script/r.ipynb")).status == 200
+    (pid,) = server.services.converter.pids
+    assert b"hidden-token" not in Path(f"/proc/{pid}/environ").read_bytes()
