@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -64,7 +65,9 @@ async def patch(request: web.Request) -> web.Response:
     data = await json_object(request, required=True)
     sessions = services(request).sessions
     before = sessions.get(request.match_info["session_id"])
-    session = await sessions.change(before.id, _change(data, before.path))
+    change = _change(data, before.path)
+    requested(data.get("env"))  # for POST, which starts a kernel; here it only must be what it is there
+    session = await sessions.change(before.id, change)
     return json_reply(session_model(session))
 
 
@@ -76,17 +79,18 @@ async def delete(request: web.Request) -> web.Response:
 
 def _change(data: dict[str, Any], path: str) -> Change:
     """What the body of POST and PATCH says, also in the forms of old clients. `path` is the session's so far."""
-    old = _object_field(data, "notebook")
-    if (old_path := _old_path(old, path)) is not None:
-        data = {"name": old_path.rpartition("/")[2]} | data | {"type": "notebook", "path": old_path}
     kernel = _object_field(data, "kernel")
-    return Change(
+    change = Change(
         path=string_field(data, "path"),
         name=string_field(data, "name"),
         type=text_field(data, "type"),
         kernel_id=text_field(kernel, "id"),
         kernel_name=text_field(kernel, "name"),
     )
+    if (old_path := _old_path(_object_field(data, "notebook"), path)) is None:
+        return change
+    name = data.get("name", old_path.rpartition("/")[2])
+    return replace(change, path=old_path, name=name, type="notebook")
 
 
 def _old_path(notebook: dict[str, Any], before: str) -> str | None:

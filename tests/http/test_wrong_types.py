@@ -39,3 +39,40 @@ async def test_wrong_types_are_refused(server: Server, method: str, path: str, b
 async def test_a_copy_of_nothing_is_something_new(server: Server, nothing: str | None):
     reply = await server.fetch("POST", "api/contents", json={"copy_from": nothing})
     assert (reply.status, reply.json()["name"]) == (201, "untitled")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"path": 0},
+        {"path": []},
+        {"type": 0},
+        {"type": {}},
+        {"name": False},
+        {"kernel": {"name": 0}},
+        {"kernel": {"name": []}},
+        {"kernel": {"id": False}},
+        {"kernel": []},
+        {"env": []},
+        {"env": False},
+        {"env": {"KERNEL_A": 1}},
+    ],
+)
+@pytest.mark.parametrize("notebook", [{}, {"notebook": {"path": "b.ipynb"}}, {"notebook": {"name": "b.ipynb"}}])
+async def test_wrong_types_are_refused_beside_what_old_clients_send(
+    server: Server, notebook: dict[str, Any], wrong: Any
+):
+    wish = {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
+    assert (await server.fetch("POST", "api/sessions", json=wish | notebook | wrong)).status == 400
+    assert (await server.fetch("GET", "api/kernels")).json() == []
+    session = (await server.fetch("POST", "api/sessions", json=wish)).json()
+    reply = await server.fetch("PATCH", f"api/sessions/{session['id']}", json=notebook | wrong)
+    assert (reply.status, bool(reply.json()["message"])) == (400, True)
+    assert [one["path"] for one in (await server.fetch("GET", "api/sessions")).json()] == ["a.ipynb"]
+
+
+@pytest.mark.parametrize("path", ["", "/folder", "/missing"])
+@pytest.mark.parametrize("version", ["x", "", "2", "4.5"])
+async def test_the_version_of_notebooks_is_looked_at_for_folders_too(server: Server, path: str, version: str):
+    await server.fetch("PUT", "api/contents/folder", json={"type": "directory"})
+    assert (await server.fetch("GET", f"api/notebooks{path}?nbformat={version}")).status == 400

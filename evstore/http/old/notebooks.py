@@ -33,9 +33,9 @@ from evstore.paths import ContentPath
 async def get(request: web.Request) -> web.Response:
     """GET a directory: its notebooks and directories. GET a notebook: it with its content."""
     app, path = services(request), readable(request.match_info["path"])
+    version = asked_version(request) or 4
     if not path.name.endswith(EXTENSION):
         return await _list(app, path)
-    version = asked_version(request) or 4
     found = await app.old_notebooks.get(path)
     body = await app.store.body(found.entry.digest)
     text = await off_loop(len(body), lambda: _with_content(found, body, version))
