@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import tempfile
+import tracemalloc
 from email.utils import formatdate, parsedate_to_datetime
 from urllib.parse import quote
 
 import pytest
 
+from evstore.contents import Save
+from evstore.events import Author
+from evstore.ingest import ingest
+from evstore.paths import ContentPath
 from tests.helpers import TOKEN, Server
 
 BODY = bytes(range(256)) * 40
@@ -281,6 +287,31 @@ async def test_parts_of_a_large_file_over_all_its_seams(server: Server) -> None:
         stop = choose.choice((start + 1, start + choose.randrange(1, 200_000), len(body)))
         reply = await server.fetch("GET", "files/large.bin", headers={"Range": f"bytes={start}-{stop - 1}"})
         assert (reply.status, reply.body) == (206, body[start:stop])
+
+
+async def test_a_download_holds_a_few_blocks(server: Server) -> None:
+    """However large the file is, and however slowly it is read."""
+    size, services = 64 * 1024 * 1024, server.services
+    with tempfile.TemporaryFile() as file:
+        for _ in range(64):
+            file.write(random.randbytes(size // 64))
+        file.seek(0)
+        author = Author.new("test")
+        body = await ingest(services.store, file, size, author, notebook=False)
+        await services.contents.save(ContentPath("large.bin"), Save(body=body), author)
+    headers = {"Authorization": f"token {TOKEN}"}
+    tracemalloc.start()
+    try:
+        async with server.session.get(f"{server.url}files/large.bin", headers=headers) as reply:
+            await asyncio.sleep(0.5)
+            got = 0
+            async for piece in reply.content.iter_chunked(64 * 1024):
+                got += len(piece)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert got == size
+    assert peak < 30 * 1024 * 1024, "bytes, in this process: the server and its client"
 
 
 async def test_a_client_that_leaves_in_the_middle(server: Server, caplog: pytest.LogCaptureFixture) -> None:
