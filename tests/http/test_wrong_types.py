@@ -58,7 +58,9 @@ async def test_a_copy_of_nothing_is_something_new(server: Server, nothing: str |
         {"env": {"KERNEL_A": 1}},
     ],
 )
-@pytest.mark.parametrize("notebook", [{}, {"notebook": {"path": "b.ipynb"}}, {"notebook": {"name": "b.ipynb"}}])
+@pytest.mark.parametrize(
+    "notebook", [{}, {"notebook": {"path": "b.ipynb"}}, {"notebook": {"name": "b.ipynb"}}]
+)
 async def test_wrong_types_are_refused_beside_what_old_clients_send(
     server: Server, notebook: dict[str, Any], wrong: Any
 ):
