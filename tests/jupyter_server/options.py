@@ -22,8 +22,11 @@ SETTINGS: dict[str, dict[str, str]] = {
     },
     "ServerApp": {"shutdown_no_activity_timeout": "shutdown_no_activity_timeout"},
 }
-# What chooses between jupyter_server's own classes, or comes to evstore by another fixture
-IGNORED = frozenset(("kernel_manager_class", "use_pending_kernels", "shutdown_wait_time", "base_url"))
+# What chooses between jupyter_server's own classes, comes to evstore by another fixture, or is always so (the
+# tests that switch the sandbox off are not run)
+IGNORED = frozenset(
+    ("kernel_manager_class", "use_pending_kernels", "shutdown_wait_time", "base_url", "nbconvert_csp_sandbox")
+)
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
