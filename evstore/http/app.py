@@ -8,7 +8,6 @@ after the handler is the resource that the authorizer is asked about, as Jupyter
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -47,7 +46,7 @@ from evstore.http.old import routes as old
 from evstore.http.old.trio import TRIOS
 from evstore.http.routing import Access, Route
 from evstore.http.services import SERVICES, Services
-from evstore.http.sockets import SOCKETS, close_sockets
+from evstore.http.sockets import SOCKETS, Sockets, close_sockets
 
 PATH = "{path:(?s:/.*)?}"  # of an entry; a name may hold a line feed
 CHECKPOINT = PATH + "/checkpoints/{checkpoint:[^/]+}"
@@ -188,7 +187,7 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     app.on_response_prepare.append(guard.dress)
     app[SERVICES] = services
     app[DOORMAN] = guard.doorman
-    app[SOCKETS] = weakref.WeakSet()
+    app[SOCKETS] = Sockets()
     app[TRIOS] = {}
     app[measuring.METRICS] = metrics
     app[openapi.SPEC] = openapi.Spec(routes, settings.base_url)

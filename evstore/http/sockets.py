@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Sequence
 
 from aiohttp import WSCloseCode, web
 
 PING = 30.0  # seconds between pings
+GOODBYE = 2.0  # seconds that a client has to take what is still being sent, when the server stops
 MAX_MESSAGE = 64 * 1024 * 1024  # bytes; widgets upload files in one message
 RESTART = WSCloseCode.SERVICE_RESTART  # 1012: JupyterLab reconnects; after 1000 and 1001 it never does
 
-SOCKETS: web.AppKey[weakref.WeakSet[web.WebSocketResponse]] = web.AppKey("sockets")
+Sockets = weakref.WeakKeyDictionary[web.WebSocketResponse, asyncio.Transport]
+SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")
 
 
 async def open_socket(
@@ -25,11 +28,20 @@ async def open_socket(
         heartbeat=PING, compress=False, max_msg_size=max_message, protocols=protocols
     )
     await socket.prepare(request)
-    request.app[SOCKETS].add(socket)
+    if request.transport is not None:
+        request.app[SOCKETS][socket] = request.transport
     return socket
 
 
 async def close_sockets(app: web.Application) -> None:
-    """Say goodbye to all, before the server stops."""
-    for socket in set(app[SOCKETS]):
-        await socket.close(code=RESTART, message=b"The server is stopping")
+    """Say goodbye to all, before the server stops. Who takes nothing would keep it from stopping, and is hung up on."""
+    transports = dict(app[SOCKETS])
+    await asyncio.gather(*(_close(socket, transport) for socket, transport in transports.items()))
+
+
+async def _close(socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+    try:
+        async with asyncio.timeout(GOODBYE):
+            await socket.close(code=RESTART, message=b"The server is stopping")
+    except TimeoutError:
+        transport.abort()

@@ -11,11 +11,18 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from evstore.announcing import CONTENTS
 from evstore.errors import Unavailable
 from evstore.http.app import make_app
 from evstore.http.routing import Access, Route
 from evstore.http.server import serving
 from tests.helpers import TOKEN, Server, make_services, run_test_server
+
+UPGRADE = (
+    b"GET /api/events/subscribe HTTP/1.1\r\nHost: %s\r\nAuthorization: token " + TOKEN.encode() + b"\r\n"
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 async def test_requests_that_run_are_answered_before_the_server_stops(tmp_path: Path):
@@ -71,6 +78,21 @@ async def test_sockets_get_a_goodbye_after_which_jupyterlab_comes_back(tmp_path:
             closing = asyncio.create_task(opened.receive())
         message = await asyncio.wait_for(closing, 5)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1012)
+
+
+async def test_a_listener_that_takes_nothing_does_not_keep_the_server_from_stopping(tmp_path: Path):
+    data = {"action": "get", "path": "a" * 200_000}
+    event = {"schema_id": CONTENTS, "version": "1", "data": data}
+    async with make_services(tmp_path) as services, asyncio.timeout(60):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            async with run_test_server(services) as server:
+                listener.connect(("127.0.0.1", server.port))
+                listener.sendall(UPGRADE % server.host.encode())
+                assert await asyncio.to_thread(listener.recv, 12) == b"HTTP/1.1 101"
+                for _ in range(60):  # more than the system's buffers hold
+                    assert (await server.fetch("POST", "api/events", json=event)).status == 204
+        assert services.announcer.listeners == 0
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
