@@ -144,7 +144,7 @@ class Auth:
 
     def is_token(self, given: str) -> bool:
         """Whether `given` is the token, told in a time that does not depend on where they differ."""
-        return bool(self._token) and hmac.compare_digest(_bytes(given), self._token)
+        return bool(self._token) and hmac.compare_digest(as_bytes(given), self._token)
 
     def is_password(self, given: str) -> bool:
         """Whether `given` is the password. Slow on purpose (about 50 ms): call it in a thread."""
@@ -177,18 +177,19 @@ def check_password(password_hash: str, given: str) -> bool:
     algorithm, _, rest = password_hash.partition(":")
     if algorithm == "argon2" or password_hash.startswith("$argon2"):
         try:
-            return _HASHER.verify(rest if algorithm == "argon2" else password_hash, _bytes(given))
+            return _HASHER.verify(rest if algorithm == "argon2" else password_hash, as_bytes(given))
         except (VerificationError, InvalidHashError):
             return False
     salt, _, digest = rest.partition(":")
     if not digest or algorithm not in hashlib.algorithms_available:
         return False
-    computed = hashlib.new(algorithm, _bytes(given) + salt.encode())
+    computed = hashlib.new(algorithm, as_bytes(given) + salt.encode())
     return hmac.compare_digest(computed.hexdigest(), digest)
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogatepass")  # a client may send what is no text at all
+def as_bytes(text: str) -> bytes:
+    """What a client has sent, which may be no text at all."""
+    return text.encode(errors="surrogatepass")
 
 
 def random_token() -> str:

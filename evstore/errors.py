@@ -16,7 +16,8 @@ class EvstoreError(Exception):
 
     @property
     def message(self) -> str:
-        return str(self.args[0])
+        """The sentence. It may quote what is no valid text, such as a header's bytes; every answer and log can hold it."""
+        return str(self.args[0]).encode(errors="backslashreplace").decode()
 
 
 class NotFound(EvstoreError):

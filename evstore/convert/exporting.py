@@ -29,6 +29,7 @@ _base = cast("Any", _untyped_base)
 LONGEST = 300  # characters of a reason
 _MIMETYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _EXTENSION = re.compile(r"\.[\w.+-]{1,30}", re.ASCII)
+_UNSAFE = re.compile(r"[\\:\0-\x1f]")  # what a program that unpacks may take for a folder or a drive
 _HINTS = {  # what nbconvert says of options that are not ours
     "No suitable chromium": "there is no Chromium for it: `playwright install chromium` downloads one",
 }
@@ -151,9 +152,10 @@ def _archive(filename: str, data: bytes, files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(filename, data)
-        for name, content in files.items():
-            if PurePosixPath(name).name != filename:
-                archive.writestr(PurePosixPath(name).name, content)
+        for path, content in files.items():
+            name = _UNSAFE.sub("_", PurePosixPath(path).name)
+            if name not in ("", "..", filename):
+                archive.writestr(name, content)
     return buffer.getvalue()
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from evstore.auth import COOKIE_AGE, Auth, Identity, SignedIn
+from evstore.auth import COOKIE_AGE, Auth, Identity, SignedIn, as_bytes
 from evstore.config import Config
 from evstore.http.proxy import host_of, scheme_of
 
@@ -95,8 +95,8 @@ class Doorman:
 
     def xsrf_matches(self, request: web.Request, given: str) -> bool:
         """Whether one of the request's `_xsrf` cookies is what the page sent along."""
-        sent = given.encode()
-        return any(hmac.compare_digest(cookie.encode(), sent) for cookie in self.cookies(request).xsrf)
+        sent = as_bytes(given)
+        return any(hmac.compare_digest(as_bytes(cookie), sent) for cookie in self.cookies(request).xsrf)
 
     def xsrf(self, request: web.Request) -> str:
         """The `_xsrf` value for a page to send back: the browser's, or a new one that this answer sets."""

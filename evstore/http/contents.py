@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from reprlib import repr as shown
 from typing import Any
 from urllib.parse import quote
 
@@ -99,9 +100,9 @@ async def _put_chunk(
     if "type" not in model:
         raise Invalid("No file type provided")
     if model["type"] != "file":
-        raise Invalid(f'File type "{model["type"]}" is not supported for large file transfer')
+        raise Invalid(f'File type "{shown(model["type"])}" is not supported for large file transfer')
     if not isinstance(number, int) or isinstance(number, bool) or (number < 1 and number != LAST):
-        raise Invalid(f"chunk={number!r}: must be 1, 2, 3, ... or -1 for the last one.")
+        raise Invalid(f"chunk={shown(number)}: must be 1, 2, 3, ... or -1 for the last one.")
     if "content" not in model:
         raise Invalid("No file content provided")
     occupant, parent = await app.contents.exists(path), await app.contents.exists(path.parent)
@@ -160,7 +161,7 @@ async def _untitled(
     if kind in (None, ""):
         kind = "notebook" if extension == ".ipynb" else "file"
     if kind not in ("notebook", "file", "directory"):
-        raise Invalid(f"Unexpected model type: {kind!r}")
+        raise Invalid(f"Unexpected model type: {shown(kind)}")
     body = None
     if kind != "directory":
         content = notebooks.empty() if kind == "notebook" else b""

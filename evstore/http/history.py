@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from reprlib import repr as shown
 from typing import Any
 from uuid import UUID
 
@@ -96,7 +97,7 @@ def _entry_id(value: Any) -> EntryId:
         return EntryId(UUID(value).bytes)
     except (ValueError, AttributeError, TypeError):
         raise Invalid(
-            f"entry={value!r}: must be an entry's id, as /api/history/deleted lists them."
+            f"entry={shown(value)}: must be an entry's id, as /api/history/deleted lists them."
         ) from None
 
 

@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
+from reprlib import repr as shown
 from typing import Any, TypeVar, cast
 
 from aiohttp import web
@@ -114,7 +115,7 @@ def to_save(
     elif kind == "file":
         body = bodies.prepare(file_bytes(content, model.get("format")), known, notebook=notebook_name)
     else:
-        raise Invalid(f"Unhandled contents type: {kind}")
+        raise Invalid(f"Unhandled contents type: {shown(kind)}")
     return Incoming(preconditions.wish(body, trusted=trusted), message)
 
 

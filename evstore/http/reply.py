@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from evstore.http.auth import caller
 from evstore.log.log import Moment
 
 MAX_JSON = 4 * 1024 * 1024  # bytes of a request that carries no file
+MAX_DEPTH = 200  # objects and lists in it within each other: Python copies and prints them by recursion
 _OFFSET = re.compile(r"-?\d{1,30}", re.ASCII)  # any longer, and Python may refuse to read it
 
 
@@ -49,7 +51,25 @@ async def json_object(
         raise Invalid(f"The request's body is not JSON: {error}.") from None
     if not isinstance(data, dict):
         raise Invalid("The request's body must be a JSON object.")
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and is_deeper(cast(object, data), MAX_DEPTH):
+        raise Invalid(f"The request's body has more than {MAX_DEPTH} objects and lists within each other.")
     return cast(dict[str, Any], data)
+
+
+def is_deeper(data: object, depth: int) -> bool:
+    """Whether more than `depth` objects and lists of JSON stand within each other."""
+    level = [data]
+    for _ in range(depth):
+        level = [inner for outer in level for inner in _values(outer) if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _values(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).values()
+    return cast("list[object]", value)
 
 
 async def read_at_most(request: web.Request, limit: int) -> bytes:

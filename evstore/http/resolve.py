@@ -45,7 +45,10 @@ async def resolve(request: web.Request) -> web.Response:
 
 def api_path(path: str, folder: Path) -> ContentPath | None:
     """`path` as a path below the served `folder`; None when it leads elsewhere."""
-    expanded = os.path.expanduser(path)
+    try:
+        expanded = os.path.expanduser(path)
+    except ValueError:  # a name that no user can have
+        return None
     root = os.path.abspath(folder)
     if os.path.isabs(expanded):
         normal = os.path.normpath(expanded)

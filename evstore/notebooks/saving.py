@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 from dataclasses import dataclass
+from reprlib import repr as shown
 from typing import Any, cast
 
 from evstore.errors import Invalid
@@ -62,7 +63,7 @@ def _version(content: Any) -> int:
         raise Invalid("The content is not a notebook: it has no nbformat.")
     version: object = notebook["nbformat"]
     if type(version) is not int or not 1 <= version <= 4:
-        raise Invalid(f"Notebooks of nbformat {version!r:.40} are unknown here; 4 is the current one.")
+        raise Invalid(f"Notebooks of nbformat {shown(version)} are unknown here; 4 is the current one.")
     if version == 4 and not isinstance(notebook.get("cells"), list):
         raise Invalid("The content is not a notebook: it needs a list of cells.")
     return version
