@@ -55,6 +55,15 @@ class Link(Protocol):
         ...
 
 
+class Page:
+    """Whoever uses a client: what its executions know of the one that asked for them."""
+
+    def __init__(self) -> None:
+        self.is_connected = False
+        self.left_at = 0.0  # the loop's time when its link was lost
+        self.has_left = False  # it has closed the link itself, as pages do when they are closed
+
+
 class Client:
     """A session at a kernel, connected or away."""
 
@@ -63,17 +72,12 @@ class Client:
         self.outbox = outbox
         self._executions = executions  # the kernel's, whoever asked for them
         self.link: Link | None = None
-        self.left_at = 0.0  # the loop's time when the link was lost
-        self.has_left = False  # it has closed the link itself, as pages do when they are closed
+        self.page = Page()
         self._channels: Channels | None = None
         self._listening = False  # the kernel is up: what the client sends goes through
         self._held: deque[Message] = deque()
         self._held_size = 0
         self._draining: asyncio.Task[None] | None = None  # while the websocket is backed up
-
-    @property
-    def is_connected(self) -> bool:
-        return self.link is not None
 
     # the kernel's side
 
@@ -131,8 +135,16 @@ class Client:
         """Use this link from now on. Returns the link that it replaces, if that was still there."""
         replaced = self.disconnect(self.link)
         self.link = link
+        self.page.is_connected, self.page.has_left = True, False
         self.flush()
         return replaced
+
+    def pass_to(self, session: str) -> None:
+        """Another session takes over what this one has not received, and what was not sent yet for it.
+
+        The channels stay open: what is on its way to the kernel gets there.
+        """
+        self.session, self.page = session, Page()
 
     def disconnect(self, link: Link | None) -> Link | None:
         """The link is gone. Returns it, or None when another one has replaced it already."""
@@ -142,12 +154,12 @@ class Client:
             self._draining.cancel()
         self._draining = self.link = None
         self.outbox.put_back(link.undelivered())
-        self.left_at = asyncio.get_running_loop().time()
+        self.page.left_at, self.page.is_connected = asyncio.get_running_loop().time(), False
         return link
 
     def receive(self, message: Message) -> None:
         """A checked message from the client: pass it on, or hold it until the kernel listens."""
-        self._executions.asked(self, message.parts)
+        self._executions.asked(self.page, message.parts)
         if self._listening and not self._held and self._send(message):
             return
         size = sum(map(len, message.parts))

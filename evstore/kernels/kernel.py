@@ -15,6 +15,7 @@ from evstore.kernels.activity import DEAD, RESTARTING
 from evstore.kernels.client import FINAL, Client, Link
 from evstore.kernels.endpoint import Ended, Endpoint, Process
 from evstore.kernels.executions import Executions
+from evstore.kernels.limits import Limits
 from evstore.kernels.place import Place
 from evstore.kernels.pump import Pump
 from evstore.paths import ContentPath
@@ -86,6 +87,11 @@ class Kernel:
     def executions(self) -> Executions:
         """What clients have asked for, and what came of it."""
         return self._pump.executions
+
+    @property
+    def limits(self) -> Limits:
+        """How much of its output is kept for those who are not there."""
+        return self._pump.limits
 
     @property
     def kept(self) -> tuple[int, int]:

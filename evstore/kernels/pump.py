@@ -7,7 +7,8 @@ pages look on, and there is always somebody to keep what is printed while nobody
 - A client that loses its websocket keeps collecting, for `AWAY` seconds while others are
   connected, without limit of time when it was the last.
 - Whoever connects first after nobody was connected takes over what the last one has not had,
-  whatever its session id, and so does the first client of a new kernel.
+  whatever its session id, and so does the first client of a new kernel. What the last one has
+  asked for, and the kernel was not ready to hear, is asked all the same.
 
 ZMQ publishers drop what a subscriber does not take (measured: of 20,000 lines one that does not
 read gets 1,998), so a slow client can't be allowed to slow the reading: what it has not taken
@@ -48,8 +49,8 @@ class Pump:
 
     def __init__(self, kernel_id: str, limits: Limits | None = None) -> None:
         self._kernel_id = kernel_id
-        self._limits = limits or Limits()
-        self.executions = Executions(self._limits)
+        self.limits = limits or Limits()
+        self.executions = Executions(self.limits)
         self._clients: dict[str, Client] = {}
         self._heir = self._add_client("")  # who was connected last: nobody, so far
         self._endpoint: Endpoint | None = None
@@ -140,8 +141,8 @@ class Pump:
         """The websocket of this client has been closed, by itself if it is `for_good`."""
         if not client.disconnect(link):
             return
-        client.has_left = for_good
-        self.executions.left(client, received_all=not client.outbox)
+        client.page.has_left = for_good
+        self.executions.left(client.page, received_all=not client.outbox)
         if self.connections == 0:
             self._heir = client
 
@@ -149,10 +150,10 @@ class Pump:
         """Let go of clients that have been away too long, or are too many; of the heir never."""
         heir = self._heir if self.connections == 0 else None
         away = [client for client in self._clients.values() if client.link is None and client is not heir]
-        away.sort(key=lambda client: client.left_at, reverse=True)
+        away.sort(key=lambda client: client.page.left_at, reverse=True)
         now = asyncio.get_running_loop().time()
         for place, client in enumerate(away):
-            if place >= MAX_AWAY or now - client.left_at > AWAY:
+            if place >= MAX_AWAY or now - client.page.left_at > AWAY:
                 self._drop(client)
 
     def close(self, code: int, reason: str) -> None:
@@ -167,11 +168,13 @@ class Pump:
     # inside
 
     def _newcomer(self, session: str) -> Client:
-        client = self._add_client(session)
         if self.connections == 0:
-            client.outbox, self._heir.outbox = self._heir.outbox, client.outbox
-            self._drop(self._heir)
-            self._heir = client
+            client = self._heir
+            self._clients.pop(client.session, None)
+            client.pass_to(session)
+            self._clients[session] = client
+            return client
+        client = self._add_client(session)
         if self._endpoint is not None:
             client.attach(self._endpoint)
         if self.is_ready:
@@ -179,7 +182,7 @@ class Pump:
         return client
 
     def _add_client(self, session: str) -> Client:
-        outbox = Outbox(_gap_notice, memory=self._limits.memory, disk=self._limits.disk)
+        outbox = Outbox(_gap_notice, memory=self.limits.memory, disk=self.limits.disk)
         client = Client(session, outbox, self.executions)
         self._clients[session] = client
         return client

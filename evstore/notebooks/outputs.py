@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from evstore.errors import Invalid
 from evstore.notebooks import library
-from evstore.notebooks.cells import ODD, minor_of, with_ids
+from evstore.notebooks.cells import ODD, Cell, minor_of, with_ids
 from evstore.notebooks.text import parse
 
 Output = dict[str, Any]
@@ -59,12 +59,18 @@ def with_outputs(
         content = parse(body)
         if content["nbformat"] != 4 or minor_of(content) < 5:
             return None
-        cells = with_ids(content["cells"])
+        cells = [_without_claim(cell) for cell in with_ids(content["cells"])]
         at = next((at for at, cell in enumerate(cells) if cell["id"] == cell_id), None)
         if at is None or cells[at]["cell_type"] != "code":
             return None
-        cells = list(cells)
         cells[at] = cells[at] | {"outputs": outputs, "execution_count": execution_count}
         return cast("dict[str, Any]", content) | {"cells": cells}
     except (*ODD, Invalid):
         return None
+
+
+def _without_claim(cell: Cell) -> Cell:
+    """The cell without its own word that it is trusted: from a client that is its user's, from a file anybody's."""
+    if "trusted" not in cell["metadata"]:
+        return cell
+    return cell | {"metadata": {key: cell["metadata"][key] for key in cell["metadata"] if key != "trusted"}}

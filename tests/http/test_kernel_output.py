@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ async def test_what_is_not_trusted_stays_so(server: Server, kernel: str) -> None
     )
     await server.fetch("PUT", PATH, json={"type": "notebook", "content": content})
     assert (await cell(server, 1))["metadata"]["trusted"] is False
-    async with left(server, kernel, "print('x'); display(0)"):
+    async with left(server, kernel, "import time; print('x'); time.sleep(1); display(0)"):
         await written(server, "x")
         assert (await cell(server, 1))["metadata"]["trusted"] is False
 
@@ -395,3 +396,20 @@ async def test_bad_questions(server: Server, kernel: str, path: str, status: int
         assert reply.status == status, reply.text
         stranger = await server.fetch("GET", path.format(kernel=kernel, request=request), stranger=True)
         assert stranger.status == 403
+
+
+async def test_what_a_file_says_of_itself_is_no_trust(server: Server, kernel: str) -> None:
+    """A stranger's notebook comes as a file, and claims in its cells that it is trusted."""
+    bad = nbformat.v4.new_output("display_data", {"text/html": "<script>1</script>"})
+    content = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(id="c", metadata={"trusted": True}),
+            nbformat.v4.new_code_cell(id="d", metadata={"trusted": True}, outputs=[bad]),
+        ]
+    )
+    model = {"type": "file", "format": "text", "content": json.dumps(content)}
+    assert (await server.fetch("PUT", PATH, json=model)).status == 200
+    assert (await cell(server, 1))["metadata"]["trusted"] is False
+    async with left(server, kernel, "import time; print('x'); time.sleep(1)"):
+        await written(server, "x")
+    assert (await cell(server, 1))["metadata"]["trusted"] is False

@@ -20,12 +20,13 @@ from evstore.http.link import SocketLink
 from evstore.kernels import dialect, messages
 from evstore.kernels.client import BATCH, FAREWELL, FINAL, REPLACED, Client
 from evstore.kernels.kernel import Kernel
+from evstore.kernels.limits import Limits
 from evstore.kernels.outbox import Outbox
 from evstore.kernels.pump import OUTPUT
 from evstore.kernels.wire import Message, from_v1, to_v1
 
 GRACE = 1.0  # seconds in which a client says its session, and opens the rest of its websockets
-ROOM = 1024 * 1024  # bytes that wait for a channel which the client has never opened
+ROOM = 1024 * 1024  # bytes that wait for a channel which the client has never opened, or has closed itself
 DEAD = to_v1("iopub", [b'{"msg_type":"status"}', b"{}", b"{}", orjson.dumps({"execution_state": "dead"})])
 
 
@@ -41,10 +42,11 @@ class OldLink(SocketLink):
 class Lane:
     """One channel: what waits for the client, in memory and on disk (evstore/kernels/outbox.py), and its websocket."""
 
-    def __init__(self) -> None:
-        self.outbox = Outbox(_gap_notice)
+    def __init__(self, limits: Limits) -> None:
+        self.outbox = Outbox(_gap_notice, memory=limits.memory, disk=limits.disk)
         self.link: OldLink | None = None
-        self._was_open = False
+        self._room = limits.memory + limits.disk  # bytes that wait for one that has lost its websocket
+        self._is_wanted = False  # the client has opened it, and not closed it
         self._draining: asyncio.Task[None] | None = None  # while the websocket is backed up
 
     def open(self, link: OldLink) -> OldLink | None:
@@ -52,7 +54,7 @@ class Lane:
         replaced = self.link
         self.shut()
         self.link = link
-        self._was_open = True
+        self._is_wanted = True
         self.flush()
         return replaced
 
@@ -62,10 +64,12 @@ class Lane:
             self._draining.cancel()
         if self.link is not None:
             self.outbox.put_back(self.link.undelivered())
+            self._is_wanted = not self.link.has_left
         self._draining = self.link = None
 
     def put(self, frame: bytes, *, is_output: bool) -> None:
-        if self._was_open or self.outbox.in_memory < ROOM:
+        room = self._room if self._is_wanted else ROOM
+        if self.link is not None or self.outbox.in_memory + self.outbox.on_disk < room:
             self.outbox.put(frame, is_output=is_output)
 
     def flush(self) -> None:
@@ -110,7 +114,7 @@ class Trio:
         self.session = session
         self._kernel = kernel
         self._ended = ended  # called when the last websocket has gone
-        self._lanes = {channel: Lane() for channel in dialect.CHANNELS}
+        self._lanes = {channel: Lane(kernel.limits) for channel in dialect.CHANNELS}
         self._client: Client | None = None
         self._early: list[Message] = []  # what the client sends before it is connected
         self._timer: asyncio.TimerHandle | None = None

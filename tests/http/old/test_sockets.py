@@ -12,7 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.helpers import TOKEN, Server
+from evstore.http.old.trio import Trio
+from evstore.kernels.wire import to_v1
+from tests.helpers import TOKEN, Server, StartServer
 from tests.kernel_client import connected, eventually, kernel_model, start_kernel
 from tests.old_client import OldClient, OldKernel, tour
 
@@ -233,6 +235,36 @@ async def test_output_goes_on_after_the_iopub_websocket_comes_again(server: Serv
     await kernel.sockets["iopub"].send_str(f"{kernel.session}:")
     heard = await kernel.until("iopub", lambda one: one["msg_type"] == "stream")
     assert heard[-1]["content"]["data"] == "meanwhile\n"
+
+
+async def test_a_websocket_that_is_closed_for_good_collects_little(start_server: StartServer):
+    """The client has opened all three, closes one, and goes on with the others for days."""
+    server = await start_server(kept_output_memory=100_000, kept_output_disk=200_000)
+    async with OldClient(server.url, TOKEN) as client:
+        kernel_id = await client.start_kernel()
+        kernel = await client.open(kernel_id)
+        await kernel.execute("1")
+        trio = server.services.kernels.get(kernel_id)._pump._clients[kernel.session].link
+        assert isinstance(trio, Trio)
+        await kernel.sockets["iopub"].close()
+        for _ in range(2):
+            await kernel.ask("execute_request", {"code": "print('x' * 2_000_000)", "silent": False})
+        lane = trio._lanes["iopub"]
+        assert lane.outbox.in_memory + lane.outbox.on_disk < 3_000_000
+
+        asked = await kernel.send("shell", "kernel_info_request", {})
+        await kernel.until("shell", lambda one: one["parent_header"]["msg_id"] == asked)
+        await kernel.sockets["shell"].close()
+        await eventually(lambda: is_closed(trio, "shell"))
+        frame = to_v1("shell", [b'{"msg_type":"execute_reply"}', b"{}", b"{}", b'"%b"' % (b"x" * 100_000)])
+        for _ in range(100):  # replies to what it asked last
+            trio.write([frame])
+        lane = trio._lanes["shell"]
+        assert 0 < lane.outbox.in_memory + lane.outbox.on_disk < 2_000_000
+
+
+async def is_closed(trio: Trio, channel: str) -> bool:
+    return trio._lanes[channel].link is None
 
 
 async def test_what_is_printed_while_nobody_listens_is_for_who_comes_next(client: OldClient):
