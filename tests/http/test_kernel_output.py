@@ -228,7 +228,7 @@ async def test_another_cell_is_edited_at_the_same_time(
 
 async def test_the_kernel_is_killed(server: Server, kernel: str) -> None:
     async with left(
-        server, kernel, "print('first', flush=True)\nos = __import__('os'); os.kill(os.getpid(), 9)"
+        server, kernel, "import os, time\nprint('first', flush=True)\ntime.sleep(1)\nos.kill(os.getpid(), 9)"
     ):
         await written(server, "first")
 
