@@ -55,8 +55,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/notebooks", site.list_all, "contents", Access.EITHER),
     Route("POST", "/notebooks", site.create, "contents"),
     Route("GET", "/notebooks/" + ID, site.get, "contents"),
-    Route("PUT", "/notebooks/" + ID, site.put, "contents"),
-    Route("DELETE", "/notebooks/" + ID, site.delete, "contents"),
+    Route("PUT", "/notebooks/{id:[^/]+}", site.put, "contents"),  # what is no id has a page, but no more
+    Route("DELETE", "/notebooks/{id:[^/]+}", site.delete, "contents"),
     Route("GET", "/" + ID, site.page, "contents", Access.PAGE),
     Route("GET", "/new", site.new, "contents", Access.PAGE, changes=True),
     Route("GET", "/" + ID + "/copy", site.copy, "contents", Access.PAGE, changes=True),

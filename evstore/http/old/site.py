@@ -70,8 +70,7 @@ async def list_all(request: web.Request) -> web.StreamResponse:
 
 async def create(request: web.Request) -> web.Response:
     """POST /notebooks?format=&name=: a new notebook, from the body if there is one; its id is the answer."""
-    app = services(request)
-    form = _format(request)
+    app, form = services(request), _format_sent(request)
     raw = await read_body(request, app.config.max_body_size)
     if not raw.strip():
         entry = await _new(app, request)
@@ -100,14 +99,14 @@ async def get(request: web.Request) -> web.Response:
 
 async def put(request: web.Request) -> web.Response:
     """PUT /notebooks/{id}?format=&name=: save the body, which is the notebook itself, and rename it."""
-    app, form = services(request), _format(request)
+    app, form, entry = services(request), _format_sent(request), _asked(request)
     raw = await read_body(request, app.config.max_body_size)
     if not raw.strip():
         raise Invalid("No notebook JSON data provided")
     content = await off_loop(len(raw), lambda: _read(raw, form))
     wish, _ = await content_to_save(app, content, len(raw), Preconditions.of(request))
     name = given_name(request.query.get("name"))
-    await app.old_notebooks.save_by_id(_asked(request), name, wish, author(request))
+    await app.old_notebooks.save_by_id(entry, name, wish, author(request))
     return no_content(offset_header(app))
 
 
@@ -168,6 +167,14 @@ def _format(request: web.Request) -> str:
     form = request.query.get("format") or "json"
     if form not in FORMATS:
         raise Invalid(f"format={form!r:.40}: notebooks are given as json or py.")
+    return form
+
+
+def _format_sent(request: web.Request) -> str:
+    """The format of the body. As anything can be read as a script, it must not be said to be something else."""
+    form = _format(request)
+    if form == "py" and request.content_type == "application/json":
+        raise Invalid("format=py says that the body is a Python script, and its Content-Type that it is JSON.")
     return form
 
 

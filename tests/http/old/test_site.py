@@ -210,6 +210,10 @@ async def something_else(server: Server, kind: str) -> str:
         ("PUT", "/{id}?name=x/y", b'{"nbformat": 4, "metadata": {}, "cells": []}', 400, "can't be the name"),
         ("POST", "?name=.x", b'{"nbformat": 4, "metadata": {}, "cells": []}', 400, "hidden"),
         ("PUT", "/{id}?name=.x", b'{"nbformat": 4, "metadata": {}, "cells": []}', 400, "hidden"),
+        ("PUT", "/a.ipynb", b"{}", 404, "Notebook does not exist: a.ipynb"),
+        ("PUT", "/{id}0?format=json", b"{}", 404, "Notebook does not exist"),
+        ("DELETE", "/a.ipynb", None, 404, "Notebook does not exist: a.ipynb"),
+        ("DELETE", "/%F6", None, 404, "not valid UTF-8"),
         ("PATCH", "/{id}", b"{}", 405, None),
         ("DELETE", "", None, 405, None),
     ],
@@ -223,6 +227,18 @@ async def test_bad_input(
     if sentence:
         assert sentence in reply.json()["message"]
     assert (await path_of(server, entry), await sources(server, entry)) == ("a.ipynb", ["kept"])
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", ""), ("PUT", "/{id}")])
+async def test_a_script_is_not_said_to_be_json(server: Server, method: str, path: str):
+    """Or whatever is no JSON would be taken for a script."""
+    entry = await made(server, "kept")
+    address = f"/notebooks{path}?format=py".replace("{id}", entry)
+    for said, is_taken in (("application/json; charset=utf-8", False), ("application/x-python", True)):
+        reply = await server.fetch(method, address, data=b"{", headers={"Content-Type": said})
+        assert reply.status in ((200, 204) if is_taken else (400,)), reply.text
+        assert is_taken or "Content-Type" in reply.json()["message"]
+    assert await sources(server, entry) == (["{"] if path else ["kept"])
 
 
 async def test_a_notebook_that_can_not_be_read_is_refused(server: Server):
