@@ -72,6 +72,10 @@ class NotInstalled(Unavailable):
     """What that needs is not installed here."""
 
 
+class Stopping(Unavailable):
+    """The server is stopping."""
+
+
 class Stopped(EvstoreError):
     """Stopped before it was done."""
 
@@ -100,7 +104,7 @@ class GatewayAway(GatewayError):
     """The gateway can't be reached."""
 
 
-class CannotConvert(EvstoreError):
+class CannotConvert(Unprocessable):
     """The notebook can't be converted."""
 
 

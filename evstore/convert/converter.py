@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from evstore.convert.frames import Header
 from evstore.convert.jobs import Converted, Job
 from evstore.convert.process import Worker
-from evstore.errors import Busy, CannotConvert, Invalid, NotFound, Unavailable
+from evstore.errors import Busy, CannotConvert, Invalid, NotFound, NotInstalled, Stopping
 
 AT_ONCE = 2  # conversions; more wait for their turn
 START = 60.0  # seconds that a process may take to get ready
@@ -43,7 +43,7 @@ class Converter:
     async def exporters(self) -> dict[str, str]:
         """The formats that there are, with their MIME types ("" when the notebook decides). Found out once.
 
-        Raises CannotConvert when nbconvert is not installed, or does not work.
+        Raises NotInstalled when nbconvert is not, or does not work.
         """
         async with self._listing:
             if not self._exporters:
@@ -55,7 +55,7 @@ class Converter:
         """Convert a notebook; cancelling this stops it.
 
         Raises NotFound for an unknown format, Invalid for what is no notebook, Busy when too many
-        wait, and CannotConvert.
+        wait, CannotConvert, and NotInstalled when the format needs what is missing here.
         """
         format = ALIASES.get(job.format, job.format)
         if format not in await self.exporters():
@@ -103,6 +103,9 @@ class Converter:
         self._workers.add(worker)
         try:
             header, _ = await self._ask(worker, {"do": "list"}, b"", START)
+        except CannotConvert as error:
+            self._end(worker)
+            raise NotInstalled(f"nbconvert does not work here: {error.message}") from error
         except BaseException:
             self._end(worker)
             raise
@@ -118,9 +121,9 @@ class Converter:
             self._end(worker)
 
     async def _ask(self, worker: Worker, job: Header, body: bytes, limit: float) -> tuple[Header, bytes]:
-        """The answer to a job that may take `limit` seconds. Raises Invalid, CannotConvert, Unavailable."""
+        """The answer to a job that may take `limit` seconds. Raises Invalid, CannotConvert, NotInstalled, Stopping."""
         if self._closed:
-            raise Unavailable("The server is stopping.")
+            raise Stopping
         try:
             async with asyncio.timeout(limit):
                 header, result = await worker.ask(job | {"limit": limit}, body)
@@ -130,13 +133,15 @@ class Converter:
             ) from None
         except CannotConvert:
             if self._closed:
-                raise Unavailable("The server is stopping.") from None
+                raise Stopping from None
             raise
         match header["state"]:
             case "done":
                 return header, result
             case "invalid":
                 raise Invalid(header["message"])
+            case "missing":
+                raise NotInstalled(header["message"])
             case _:
                 raise CannotConvert(header["message"])
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from jupyter_core.paths import jupyter_config_dir
 from nbconvert.exporters import base as _untyped_base
+from nbconvert.utils.pandoc import PandocMissing
 from traitlets.config import Config
 
 from evstore.convert.jobs import Converted, Job
@@ -30,6 +31,7 @@ LONGEST = 300  # characters of a reason
 _MIMETYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _EXTENSION = re.compile(r"\.[\w.+-]{1,30}", re.ASCII)
 _UNSAFE = re.compile(r"[\\:\0-\x1f]")  # what a program that unpacks may take for a folder or a drive
+_MISSING = ("not found on PATH", "is not installed", "No suitable chromium")  # from its pdf, qt* and webpdf
 _HINTS = {  # what nbconvert says of options that are not ours
     "No suitable chromium": "there is no Chromium for it: `playwright install chromium` downloads one",
 }
@@ -44,6 +46,10 @@ class NotConverted(Exception):
     """nbconvert could not do it; the message says why in one sentence."""
 
 
+class Missing(NotConverted):
+    """It needs a program, or a package, that is not installed here."""
+
+
 @cache
 def exporters() -> dict[str, Any]:
     """The exporters that there are here, by format. Finding them takes as long as converting a small notebook."""
@@ -56,7 +62,7 @@ def mimetypes_of_exporters() -> dict[str, str]:
 
 
 def export(job: Job) -> Converted:
-    """The notebook in another format. Raises BadNotebook, NotConverted."""
+    """The notebook in another format. Raises BadNotebook, NotConverted, Missing."""
     if job.posted:
         job = _unwrap(job)
     nb = _read(job.body)
@@ -65,7 +71,8 @@ def export(job: Job) -> Converted:
     except Exception as error:
         if library.why_invalid(nb) is not None:
             raise BadNotebook(f"The notebook is not valid: {_sentence(error)}") from error
-        raise NotConverted(f"The notebook could not be made into {job.format}: {_sentence(error)}") from error
+        kind = Missing if _is_missing(error) else NotConverted
+        raise kind(f"The notebook could not be made into {job.format}: {_sentence(error)}") from error
     return _pack(job, exporter, output, resources)
 
 
@@ -109,6 +116,14 @@ def _run(job: Job, nb: library.Node) -> tuple[Any, str | bytes, dict[str, Any]]:
     resources = {"metadata": metadata, "config_dir": jupyter_config_dir()}
     output, resources = exporter.from_notebook_node(nb, resources=resources)
     return exporter, output, resources
+
+
+def _is_missing(error: Exception) -> bool:
+    """Whether a program is missing, and not the notebook at fault. nbconvert has no class of its own for most."""
+    said = str(error)
+    return isinstance(error, ImportError | PandocMissing) or (
+        isinstance(error, OSError | RuntimeError) and any(words in said for words in _MISSING)
+    )
 
 
 def _tame(nb: library.Node) -> None:

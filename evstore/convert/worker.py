@@ -44,12 +44,15 @@ def main() -> None:
 
 
 def answer(job: dict[str, Any], body: bytes) -> tuple[frames.Header, bytes]:
-    """What a job comes to: its `state` is done, invalid (the client's fault) or failed, then with a `message`."""
+    """What a job comes to.
+
+    Its `state` is done, or with a `message` invalid (this is no notebook), failed or missing (what it takes).
+    """
     try:
         from evstore.convert import exporting  # here, because a broken nbconvert must become an answer, too
     except ImportError as error:
         message = f"nbconvert can't be used here ({error}): pip install nbconvert."
-        return {"state": "failed", "message": message}, b""
+        return {"state": "missing", "message": message}, b""
     try:
         if job["do"] == "list":
             return {"state": "done", "exporters": exporting.mimetypes_of_exporters()}, b""
@@ -59,6 +62,8 @@ def answer(job: dict[str, Any], body: bytes) -> tuple[frames.Header, bytes]:
         return {"state": "done", **converted}, output
     except exporting.BadNotebook as error:
         return {"state": "invalid", "message": str(error)}, b""
+    except exporting.Missing as error:
+        return {"state": "missing", "message": str(error)}, b""
     except exporting.NotConverted as error:
         return {"state": "failed", "message": str(error)}, b""
     except MemoryError:

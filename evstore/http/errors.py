@@ -21,11 +21,11 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.ReadOnly: 503,
     errors.Unavailable: 501,
     errors.NotInstalled: 503,
+    errors.Stopping: 503,
     errors.CannotRestart: 500,  # as in jupyter_server
     errors.CannotStartAtGateway: 503,
     errors.GatewayError: 502,
     errors.GatewayAway: 503,
-    errors.CannotConvert: 500,
     errors.DatabaseError: 500,
     errors.Locked: 500,
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from evstore import environment
 from evstore.config import Config
-from evstore.errors import Invalid, NotFound, Unavailable
+from evstore.errors import Invalid, NotFound, Stopping
 from evstore.periodic import every
 from evstore.placing import nearest_folder
 from evstore.terminals.shell import Shell, login_shell
@@ -152,7 +152,7 @@ class Terminals:
 
     async def _start_shell(self, folder: Path, url: str) -> Shell:
         if self._is_closed:
-            raise Unavailable("The server is shutting down.")
+            raise Stopping
         variables = environment.for_programs(JUPYTER_SERVER_ROOT=str(self._folder), JUPYTER_SERVER_URL=url)
         command = self._options.command or login_shell()
         starting = asyncio.create_task(asyncio.to_thread(Shell.start, command, folder, variables))

@@ -22,7 +22,7 @@ from evstore.convert import frames, worker
 from evstore.convert.converter import AT_ONCE, MAX_WAITING, Converter
 from evstore.convert.jobs import Job
 from evstore.convert.process import COMMAND
-from evstore.errors import Busy, CannotConvert, Invalid, Unavailable
+from evstore.errors import Busy, CannotConvert, Invalid, NotInstalled, Stopping
 from tests.notebooks import code_cell, hanging, notebook, printed
 
 LIMIT = 60.0
@@ -142,8 +142,8 @@ async def test_closing_ends_what_is_going_on(folders: Path) -> None:
     await converter.close()
     assert all(map(gone, pids))
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(result) for result in results] == [Unavailable] * len(tasks)
-    with pytest.raises(Unavailable):
+    assert [type(result) for result in results] == [Stopping] * len(tasks)
+    with pytest.raises(Stopping):
         await converter.convert(job())
     await converter.close()
     assert converter.pids == []
@@ -330,9 +330,9 @@ async def test_without_nbconvert(tmp_path: Path, folders: Path, monkeypatch: pyt
     monkeypatch.setenv("PYTHONPATH", path)
     converter = Converter(LIMIT)
     for _ in range(2):
-        with pytest.raises(CannotConvert, match=r"No module named 'nbconvert'.*pip install nbconvert"):
+        with pytest.raises(NotInstalled, match=r"No module named 'nbconvert'.*pip install nbconvert"):
             await converter.exporters()
-    with pytest.raises(CannotConvert):
+    with pytest.raises(NotInstalled):
         await converter.convert(job())
     await converter.close()
 

@@ -289,7 +289,7 @@ async def test_half_a_surrogate_pair_in_a_cell(server: Server) -> None:
         reply = await server.fetch(
             "POST", f"nbconvert/{format}", data=json.dumps({"content": content}).encode()
         )
-        assert reply.status in (200, 500), format
+        assert reply.status in (200, 422), format
         assert reply.status == 200 or assert_plain(reply.json()["message"]) is None
 
 
@@ -325,7 +325,7 @@ async def test_without_the_program_for_it(
     server = await start_server()
     await put(server, "r.ipynb", notebook(code_cell("1")))  # no Markdown, which pandoc would read
     reply = await server.fetch("GET", f"nbconvert/{format}/r.ipynb")
-    assert reply.status == 500
+    assert reply.status == 503
     assert says in reply.json()["message"]
     assert_plain(reply.json()["message"])
     page = await server.fetch("GET", f"nbconvert/{format}/r.ipynb", headers={"Accept": "text/html"})
@@ -339,7 +339,7 @@ async def test_a_notebook_that_nbconvert_fails_on(server: Server) -> None:
     outputs = [plot() | {"metadata": {"filename": "same.png"}} for _ in range(2)]
     await put(server, "r.ipynb", notebook(code_cell("x", *outputs)))
     reply = await server.fetch("GET", "nbconvert/markdown/r.ipynb")
-    assert reply.status == 500
+    assert reply.status == 422
     assert_plain(reply.json()["message"])
     assert "same.png" in reply.json()["message"]
 
@@ -348,7 +348,7 @@ async def test_a_conversion_that_takes_too_long(start_server: StartServer) -> No
     server = await start_server(convert_timeout=0.2)
     await put(server, "r.ipynb", hanging())
     reply = await server.fetch("GET", "nbconvert/html/r.ipynb")
-    assert reply.status == 500
+    assert reply.status == 422
     assert reply.json()["message"] == "The conversion was stopped because it took longer than 0.2 seconds."
 
 
@@ -361,6 +361,14 @@ async def busy(server: Server) -> psutil.Process:
         while process.cpu_times().user < 2.5:  # more than it takes to get ready
             await asyncio.sleep(0.05)
     return process
+
+
+async def test_while_the_server_stops(server: Server) -> None:
+    await put(server, "r.ipynb", PLAIN)
+    await server.services.converter.close()
+    for path in ("api/nbconvert", "nbconvert/html/r.ipynb"):
+        reply = await server.fetch("GET", path)
+        assert (reply.status, reply.json()["message"]) == (503, "The server is stopping.")
 
 
 async def test_a_client_that_leaves_in_the_middle(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -353,7 +353,7 @@ async def test_when_the_server_stops_nothing_goes_on(tmp_path: Path):
                 assert await client.close_code() == 1012
                 assert client.others[-1] == ["disconnect", 1]
                 await stopping
-            assert (await own.fetch("POST", "/api/terminals")).status == 501
+            assert (await own.fetch("POST", "/api/terminals")).status == 503
         assert [pid for pid in (shell, *pids) if runs(pid)] == []
 
 

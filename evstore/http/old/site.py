@@ -174,7 +174,9 @@ def _format_sent(request: web.Request) -> str:
     """The format of the body. As anything can be read as a script, it must not be said to be something else."""
     form = _format(request)
     if form == "py" and request.content_type == "application/json":
-        raise Invalid("format=py says that the body is a Python script, and its Content-Type that it is JSON.")
+        raise Invalid(
+            "format=py says that the body is a Python script, and its Content-Type that it is JSON."
+        )
     return form
 
 
