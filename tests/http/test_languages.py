@@ -68,7 +68,8 @@ async def test_what_it_knows(client: KernelClient) -> None:
 
 
 async def test_all_of_much_output(client: KernelClient) -> None:
-    assert await client.run("seq 500") == "".join(f"{number}\n" for number in range(1, 501))
+    # bash_kernel sometimes leaves the \r of a terminal's line in its text, also for a bare client
+    assert (await client.run("seq 500")).split() == [str(number) for number in range(1, 501)]
 
 
 async def test_interrupt(client: KernelClient, server: Server, kernel: str) -> None:
