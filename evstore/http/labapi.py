@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from evstore.lab.lab import Lab
 
 MAX_SAVED = 16 * 1024 * 1024  # bytes of a setting or a workspace
+# While a regular expression is matched, everything else waits; these are the ones that may never come to their end.
+REPEATS, MAX_REPEATS = re.compile(r"[*+?{]"), 3
+REPEATED_GROUP = re.compile(r"\)[*+?{]")
 FORMATS = {"json": ".json", "csv": ".csv", "markdown": ".md"}
 
 
@@ -96,6 +99,8 @@ async def licenses(request: web.Request) -> web.Response:
     if kind not in FORMATS:
         raise Invalid(f"format={kind!r}: must be one of {', '.join(FORMATS)}.")
     bundles = query.get("bundles", ".*")
+    if len(REPEATS.findall(bundles)) > MAX_REPEATS or REPEATED_GROUP.search(bundles):
+        raise Invalid(f"bundles={bundles!r:.60} could take for ever to match; a name, or .* will do.")
     try:
         re.compile(bundles)
     except re.error as error:

@@ -365,6 +365,12 @@ async def test_licenses(server: Server):
         assert (await server.fetch("GET", f"/lab/api/licenses?{query}")).status == 400
 
 
+@pytest.mark.parametrize("bundles", ["(.|.){0,99}!", "(.|.)*!", ".*.*.*.*!", "(a?)?!", "x?x?x?x?x"])
+async def test_the_regular_expression_of_bundles_comes_to_its_end(server: Server, bundles: str):
+    reply = await server.fetch("GET", f"/lab/api/licenses?bundles={quote(bundles)}")
+    assert reply.status == 400
+
+
 @pytest.mark.parametrize("path", ["/lab/api/nothing", "/lab/api/listings/x", "/lab/extensions/x"])
 async def test_unknown_parts_of_the_api_are_404_and_json(server: Server, path: str):
     reply = await server.fetch("GET", path)
