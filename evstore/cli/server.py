@@ -14,6 +14,7 @@ from evstore import notebooks
 from evstore.announcing import Announcer
 from evstore.auth import AllowAll, Auth, Authorizer, load_secret
 from evstore.checkpoints import Checkpoints
+from evstore.clusters.manager import Clusters
 from evstore.config import Config
 from evstore.contents import Contents
 from evstore.convert.converter import Converter
@@ -118,6 +119,7 @@ async def open_services(
         kernels=kernels,
         sessions=sessions,
         kernel_output=KernelOutput(store, contents, kernels, sessions, stop),
+        clusters=Clusters(config.folder),
         terminals=Terminals(config.folder, Options.of(config)),
         announcer=Announcer(store, kernels),
         converter=Converter(config.convert_timeout),

@@ -16,6 +16,7 @@ from aiohttp import web
 from evstore.http import (
     channels,
     checkpoints,
+    clusters,
     config,
     contents,
     convert,
@@ -165,6 +166,20 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", r"/api/terminals/{name:\w+}", terminals.get, "terminals"),
     Route("DELETE", r"/api/terminals/{name:\w+}", terminals.delete, "terminals"),
     Route("GET", r"/terminals/websocket/{name:\w+}", terminals.connect, "terminals", execute=True),
+    # Clusters, at the addresses of IPython's server and of ipyparallel's own
+    Route("GET", "/api/clusters", clusters.list_all, "clusters"),
+    Route("GET", "/api/clusters/{profile:[^/]+}", clusters.get, "clusters"),
+    Route("POST", "/api/clusters/{profile:[^/]+}/start", clusters.start, "clusters"),
+    Route("POST", "/api/clusters/{profile:[^/]+}/stop", clusters.stop, "clusters"),
+    Route("GET", "/clusters", clusters.list_all, "clusters"),
+    Route("GET", "/clusters/{profile:[^/]+}", clusters.get, "clusters"),
+    Route("POST", "/clusters/{profile:[^/]+}/start", clusters.start, "clusters"),
+    Route("POST", "/clusters/{profile:[^/]+}/stop", clusters.stop, "clusters"),
+    Route("GET", "/ipyparallel/clusters", clusters.models, "clusters"),
+    Route("POST", "/ipyparallel/clusters", clusters.create, "clusters"),
+    Route("GET", "/ipyparallel/clusters/{key:[^/]+}", clusters.model, "clusters"),
+    Route("POST", "/ipyparallel/clusters/{key:[^/]+}", clusters.start_one, "clusters"),
+    Route("DELETE", "/ipyparallel/clusters/{key:[^/]+}", clusters.remove, "clusters"),
     # Time travel
     Route("GET", "/api/history/versions" + PATH, history.versions, "history"),
     Route("GET", "/api/history/diff" + PATH, history.diff, "history"),
@@ -196,6 +211,7 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     app.on_shutdown.append(end_conversions)
     app.on_shutdown.append(channels.close_kernels)
     app.on_shutdown.append(terminals.close_terminals)
+    app.on_shutdown.append(clusters.close_clusters)
     for route in routes:
         is_open = route.handler is measuring.get and settings.metrics_without_auth
         guard.add(app, replace(route, access=Access.PUBLIC) if is_open else route)

@@ -11,6 +11,7 @@ from aiohttp import web
 from evstore.announcing import Announcer
 from evstore.auth import AllowAll, Auth, Authorizer
 from evstore.checkpoints import Checkpoints
+from evstore.clusters.manager import Clusters
 from evstore.config import Config
 from evstore.contents import Contents
 from evstore.convert.converter import Converter
@@ -57,6 +58,7 @@ class Services:
     kernels: Kernels  # closed when the application shuts down
     sessions: Sessions
     kernel_output: KernelOutput
+    clusters: Clusters  # closed when the application shuts down
     terminals: Terminals  # closed when the application shuts down
     announcer: Announcer
     converter: Converter  # closed when the application shuts down

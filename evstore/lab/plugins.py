@@ -21,8 +21,6 @@ from jupyterlab_server.config import get_federated_extensions, get_page_config, 
 from evstore.errors import Forbidden, Invalid, NotFound
 from evstore.lab.folders import Folders, written_whole
 
-# Its other half is an extension of jupyter_server, which it does not tell by `discovery`.
-WITHOUT_SERVER = frozenset(("ipyparallel-labextension",))
 # It would ask whether it may fetch news, and this server asks nobody on the internet.
 DISABLED = ("@jupyterlab/apputils-extension:announcements",)
 FILE = "page_config.json"
@@ -49,7 +47,7 @@ class Plugins:
         return {
             name
             for name, extension in get_federated_extensions(self._path).items()
-            if "server" in extension["jupyterlab"].get("discovery", {}) or name in WITHOUT_SERVER
+            if "server" in extension["jupyterlab"].get("discovery", {})
         }
 
     def page_config(self) -> dict[str, Any]:

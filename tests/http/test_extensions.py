@@ -16,7 +16,7 @@ from tests.helpers import Reply, Server, StartServer
 from tests.http.test_lab import page_config
 
 PATH = "/lab/api/extensions"
-HALVES = {"nbdime-jupyterlab", "ipyparallel-labextension"}  # which need an extension of jupyter_server
+HALVES = {"nbdime-jupyterlab"}  # which need an extension of jupyter_server
 THEMES = "@jupyterlab/apputils-extension:themes"
 NEWS = "@jupyterlab/apputils-extension:announcements"
 

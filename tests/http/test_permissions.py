@@ -113,6 +113,7 @@ def test_actions_are_those_of_jupyter_server_but_for_what_runs_code():
         ("POST", "/api/security/csp-report", ("write", "csp")),
         ("GET", "/api/events/subscribe", ("execute", "events")),
         ("GET", "/api/nbconvert", ("read", "nbconvert")),
+        ("POST", "/api/clusters/x/start", ("write", "clusters")),
         ("GET", "/api/terminals", ("read", "terminals")),
         ("POST", "/api/terminals", ("write", "terminals")),
         ("DELETE", "/api/terminals/1", ("write", "terminals")),

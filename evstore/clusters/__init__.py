@@ -1,0 +1,1 @@
+"""Clusters of IPython engines, by way of ipyparallel (extra `clusters`). Knows nothing of HTTP."""

@@ -1,0 +1,139 @@
+"""The clusters as a service: ipyparallel, on a thread of its own that is started when somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from evstore.clusters.model import Profile
+from evstore.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from evstore.clusters.parallel import Parallel
+
+T = TypeVar("T")
+STOPPING = "The server is shutting down."
+INSTALL = "Clusters need ipyparallel: pip install 'evstore[clusters]'"
+
+
+class Clusters:
+    """What clients do with clusters. Without ipyparallel there are none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.installed = find_spec("ipyparallel") is not None
+        self._folder = folder
+        self._open: tuple[LoopThread, Parallel] | None = None
+        self._opening = asyncio.Lock()
+        self._is_closed = False
+
+    async def profiles(self) -> list[Profile]:
+        """All IPython profiles with their clusters, the default one first, then by name."""
+        return await self._call(lambda parallel: parallel.profiles()) if self.installed else []
+
+    async def profile(self, name: str) -> Profile:
+        """One of them. Raises NotFound."""
+        if not self.installed:
+            raise NotFound("profile not found")
+        return await self._call(lambda parallel: parallel.profile(name))
+
+    async def start(self, name: str, engines: int | None) -> Profile:
+        """Start a profile's cluster with so many engines; None: as its configuration says, or one for each CPU.
+
+        Raises NotFound for an unknown profile, Exists when it runs, CannotStart, Unavailable without ipyparallel.
+        """
+        return await self._call(lambda parallel: parallel.start(name, engines))
+
+    async def stop(self, name: str) -> Profile:
+        """Stop it. Raises NotFound, Exists when it does not run, Unavailable."""
+        return await self._call(lambda parallel: parallel.stop(name))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """All clusters, in the form of ipyparallel's own API."""
+        return await self._call(lambda parallel: parallel.models())
+
+    async def create(
+        self, profile: str | None, cluster_id: str | None, engines: int | None
+    ) -> dict[str, Any]:
+        """A new cluster, not started. Raises Exists."""
+        return await self._call(lambda parallel: parallel.create(profile, cluster_id, engines))
+
+    async def model(self, key: str) -> dict[str, Any]:
+        """One cluster, in the form of ipyparallel's own API. Raises NotFound."""
+        return await self._call(lambda parallel: parallel.model(key))
+
+    async def start_one(self, key: str, engines: int | None) -> dict[str, Any]:
+        """Start it. Raises NotFound, Exists, CannotStart."""
+        return await self._call(lambda parallel: parallel.start_one(key, engines))
+
+    async def remove(self, key: str) -> None:
+        """Stop it, and forget it. Raises NotFound."""
+        await self._call(lambda parallel: parallel.remove(key))
+
+    async def close(self) -> None:
+        """The server stops: stop all clusters that were started here."""
+        self._is_closed = True
+        async with self._opening:
+            if self._open is not None:
+                thread, parallel = self._open
+                thread.cancel_all()
+                await thread.run(parallel.close())
+                await asyncio.to_thread(thread.stop)
+                self._open = None
+
+    async def _call(self, work: Callable[[Parallel], Coroutine[Any, Any, T]]) -> T:
+        if not self.installed:
+            raise Unavailable(INSTALL)
+        async with self._opening:
+            if self._is_closed:
+                raise Unavailable(STOPPING)
+            if self._open is None:
+                thread = LoopThread()
+                self._open = thread, await thread.run(_open(self._folder))
+            thread, parallel = self._open
+            doing = thread.run(work(parallel))
+        try:
+            return await doing
+        except asyncio.CancelledError:
+            if self._is_closed and doing.cancelled():
+                raise Unavailable(STOPPING) from None
+            raise
+
+
+async def _open(folder: Path) -> Parallel:
+    """On the thread, for importing ipyparallel takes a second."""
+    from evstore.clusters.parallel import Parallel
+
+    return Parallel(folder)
+
+
+class LoopThread:
+    """An event loop on a thread of its own, for coroutines that block."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._running: set[Future[Any]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="clusters", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Run a coroutine there; the result comes to the caller's event loop."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return asyncio.wrap_future(future)
+
+    def cancel_all(self) -> None:
+        """Cancel what is running. It may go on for a while to clean up."""
+        for future in list(self._running):
+            future.cancel()
+
+    def stop(self) -> None:
+        """End the thread; this blocks until it has ended."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -1,0 +1,19 @@
+"""What a cluster is to clients: one for each IPython profile, running or not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_ENGINES = 1024  # that one request may start; more are certainly a mistake
+PROFILE = re.compile(r"[\w-][\w.-]{0,99}")  # it becomes the name of a folder
+CLUSTER_ID = re.compile(r"[\w-]{0,100}")  # it becomes a part of the names of files
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An IPython profile, and its cluster."""
+
+    name: str
+    folder: str
+    engines: int | None = None  # how many it runs; None: the cluster is stopped
