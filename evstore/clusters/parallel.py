@@ -29,6 +29,7 @@ from evstore.clusters.model import Profile
 from evstore.environment import SECRETS
 from evstore.errors import CannotStart, Exists, NotFound
 
+logger = logging.getLogger(__name__)
 # ipyparallel warns of each process that ends by a signal, as all do that are stopped; what fails is raised as well
 quiet = logging.getLogger(f"{__name__}.ipyparallel")
 quiet.setLevel(logging.CRITICAL)
@@ -249,26 +250,22 @@ def _variables(cluster: Any, launcher_class: Any) -> dict[str, str]:
 
 async def _end(cluster: Any) -> None:
     """Stop all its processes, and what they have started: each engine has a nanny, which may outlive it."""
-    started = [child for pid in _pids(cluster) for child in _descendants(pid)]
     try:
         await cluster.stop_cluster()
     finally:
-        for process in started:
-            with contextlib.suppress(psutil.Error):  # it has ended
-                process.kill()
-        psutil.wait_procs(started, timeout=KILLED)
+        while left := list(_left_behind(cluster)):  # one may just be starting another
+            for process in left:
+                with contextlib.suppress(psutil.Error):  # it has ended
+                    process.kill()
+            if psutil.wait_procs(left, timeout=KILLED)[1]:
+                logger.warning("%d processes of a cluster can't be killed", len(left))
+                break
 
 
-def _pids(cluster: Any) -> Iterator[int]:
-    """The local processes that ipyparallel has started."""
-    for part in (cluster.controller, *cluster.engines.values()):
-        for launcher in (part, *getattr(part, "launchers", {}).values()):
-            if (pid := getattr(launcher, "pid", -1)) > 0:
-                yield pid
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return []
+def _left_behind(cluster: Any) -> Iterator[psutil.Process]:
+    """What runs with the environment that ipyparallel gives to a cluster's processes (`cluster_env`)."""
+    mark = {"IPP_PROFILE_DIR": cluster.profile_dir, "IPP_CLUSTER_ID": cluster.cluster_id}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it has ended, or is somebody else's
+            if process.status() != psutil.STATUS_ZOMBIE and mark.items() <= process.environ().items():
+                yield process
