@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 POLL = 0.5  # seconds between looks at the process
 STABLE = 10.0  # seconds after which a kernel counts as up, and earlier deaths are forgotten
 MAX_DEATHS = 5  # in a row, until it is left dead
+MAX_UNSEEN = 60  # looks in a row that failed, until it counts as dead
 ECHO = 0.05  # seconds in which the last messages of an ended process arrive
 
 
@@ -54,6 +55,8 @@ class Kernel:
         self._turn = asyncio.Lock()
         self._is_over = False
         self._deaths = 0
+        self._unseen = 0  # looks in a row that failed
+        self._is_unseen_told = False
         self._launched_at = 0.0
         self._launching: asyncio.Future[Endpoint] | None = None
         self._warm_up: asyncio.Task[None] | None = None
@@ -250,11 +253,37 @@ class Kernel:
             await asyncio.sleep(POLL)
             self._pump.forget_the_lost()
             async with self._turn:
-                ended = None if self._is_over else await self._process.poll()
-                if ended is not None:
-                    await self._revive(ended)
-                elif asyncio.get_running_loop().time() - self._launched_at > STABLE:
-                    self._deaths = 0
+                if not self._is_over:
+                    await self._look()
+
+    async def _look(self) -> None:
+        try:
+            ended = await self._process.poll()
+        except Exception as error:  # of a provisioner, which asks who knows what over who knows which network
+            await self._look_failed(error)
+            return
+        self._unseen = 0
+        if ended is not None:
+            await self._revive(ended)
+        elif asyncio.get_running_loop().time() - self._launched_at > STABLE:
+            self._deaths = 0
+
+    async def _look_failed(self, error: Exception) -> None:
+        """It is looked at again, for it may well be there; but a kernel that nobody can see is of no use for long."""
+        self._unseen += 1
+        if not self._is_unseen_told:
+            self._is_unseen_told = True
+            logger.warning("Kernel %s (%s) can't be watched: %s", self.id, self.name, error)
+        if self._unseen >= MAX_UNSEEN:
+            why = f"it could not be watched {self._unseen} times in a row"
+            logger.error("Kernel %s (%s) is given up: %s", self.id, self.name, why)
+            await self._give_up("The kernel can't be watched.")
+
+    async def _give_up(self, reason: str) -> None:
+        with contextlib.suppress(EvstoreError):  # a gateway is away, and it is dead there
+            await self._process.stop(now=True)
+        self._pump.announce(DEAD)
+        await self._finish(FINAL, reason)
 
     async def _revive(self, ended: Ended) -> None:
         self._deaths += 1
@@ -269,10 +298,7 @@ class Kernel:
             return
         if self._deaths > MAX_DEATHS:
             logger.error("Kernel %s (%s) keeps dying and is given up%s", self.id, self.name, words)
-            with contextlib.suppress(EvstoreError):  # a gateway is away, and it is dead there
-                await self._process.stop(now=True)
-            self._pump.announce(DEAD)
-            await self._finish(FINAL, "The kernel keeps dying.")
+            await self._give_up("The kernel keeps dying.")
             return
         logger.warning("Kernel %s (%s) %s and is started again%s", self.id, self.name, ended.how, words)
         self._pump.announce(RESTARTING)

@@ -120,12 +120,31 @@ class KernelProcess:
         await self._manager.interrupt_kernel()
 
     async def stop(self, *, now: bool = False, restart: bool = False) -> None:
-        """End the process: ask it, or with `now` kill it and all it has started."""
-        if self._manager.has_kernel:
-            await self._manager.shutdown_kernel(now=now, restart=restart)
+        """End the process: ask it, or with `now` kill it and all it has started.
+
+        It counts as ended also when its provisioner can't say whether it has; the log has that.
+        """
+        provisioner = self._manager.provisioner
+        if provisioner is not None and self._manager.has_kernel:
+            try:
+                await self._manager.shutdown_kernel(now=now, restart=restart)
+            except Exception as error:
+                kernel = (self._manager.kernel_id, self._name)
+                logger.warning("Kernel %s (%s) is killed unseen: %s", *kernel, error)
+                await self._kill_unseen(provisioner)
         elif not restart:
             await self._manager.cleanup_resources()
         self._printed.close()
+
+    async def _kill_unseen(self, provisioner: KernelProvisionerBase) -> None:
+        """The next process gets a provisioner of its own; this one must not stand in its way."""
+        self._manager.provisioner = None
+        for step in (provisioner.kill, provisioner.cleanup):
+            try:
+                await step()
+            except Exception as error:
+                logger.warning("Kernel %s (%s) may run on: %s", self._manager.kernel_id, self._name, error)
+        await self._manager.cleanup_resources()
 
     def forget_ports(self) -> None:
         """Use other TCP ports for the next launch: these may have been taken by somebody else."""

@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -308,10 +309,15 @@ async def test_what_is_no_message_of_the_kernel_is_ignored(
     assert kernel.state == "idle"
 
 
-async def test_what_killed_servers_left_behind_is_removed(
-    kernels: Kernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files, of the test alone, with a path that is short enough for sockets."""
+    with TemporaryDirectory(prefix="ev-", dir="/tmp") as folder:
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        yield Path(folder)
+
+
+async def test_what_killed_servers_left_behind_is_removed(kernels: Kernels, temporary: Path) -> None:
     gone = await asyncio.create_subprocess_exec(sys.executable, "-c", "pass")
     await gone.wait()
     for name in (
@@ -320,10 +326,10 @@ async def test_what_killed_servers_left_behind_is_removed(
         "evstore-kernels-y",
         "z",
     ):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "kernel-1.json").touch()
+        (temporary / name).mkdir()
+        (temporary / name / "kernel-1.json").touch()
     kernel = await kernels.start()
     await kernel.stop()
-    left = {name for name in os.listdir(tmp_path) if len(os.listdir(tmp_path / name)) == 1}
+    left = {name for name in os.listdir(temporary) if len(os.listdir(temporary / name)) == 1}
     assert left == {f"evstore-kernels-{os.getpid()}-x", "evstore-kernels-y", "z"}
-    assert not (tmp_path / f"evstore-kernels-{gone.pid}-x").exists()
+    assert not (temporary / f"evstore-kernels-{gone.pid}-x").exists()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from evstore.kernels import kernel as life
 from tests.helpers import Server
 from tests.kernel_client import connected, start_kernel
 
@@ -22,6 +24,7 @@ ENTRY_POINTS = """[jupyter_client.kernel_provisioners]
 test-remote = evstore_test_provisioners:Remote
 test-refusing = evstore_test_provisioners:Refusing
 test-hanging = evstore_test_provisioners:Hanging
+test-blind = evstore_test_provisioners:Blind
 """
 MODULE = '''
 import asyncio
@@ -69,6 +72,19 @@ class Refusing(LocalProvisioner):
 class Hanging(LocalProvisioner):
     async def launch_kernel(self, cmd, **kwargs):
         await asyncio.Event().wait()
+
+
+class Blind(LocalProvisioner):
+    """Can't say how its process does while there is a file at `fog`."""
+
+    fog = Unicode(config=True)
+
+    async def poll(self):
+        if pathlib.Path(self.fog).exists():
+            with pathlib.Path(self.fog).open("a") as asked:
+                asked.write("x")
+            raise RuntimeError("the cluster does not answer")
+        return await super().poll()
 '''
 
 
@@ -151,6 +167,98 @@ async def test_one_that_takes_its_time(server: Server, install: Callable[..., st
     assert reply.status == 501
     assert reply.json()["message"] == "The kernel was shut down while it was starting."
     assert [one["path"] for one in (await server.fetch("GET", "/api/sessions")).json()] == ["quick.ipynb"]
+
+
+class Fog:
+    """A file; while it is there, kernels can't be seen. It is written to each time that somebody looks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def rise(self) -> None:
+        Path(self.path).touch()
+
+    def clear(self) -> None:
+        Path(self.path).unlink()
+
+    @property
+    def looks(self) -> int:
+        return Path(self.path).stat().st_size
+
+    async def looked_into(self, times: int) -> None:
+        async with asyncio.timeout(60):
+            while self.looks < times:
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def fog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fog:
+    monkeypatch.setattr(life, "POLL", 0.02)
+    return Fog(tmp_path / "fog")
+
+
+async def test_one_that_can_not_be_asked_for_a_while(
+    server: Server,
+    install: Callable[..., str],
+    fog: Fog,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(life, "MAX_UNSEEN", 100_000)
+    kernel = await start_kernel(server, name=install("test-blind", fog=fog.path))
+    async with connected(server, kernel) as client:
+        assert await client.run("print(1)") == "1\n"
+        for _ in range(3):
+            fog.rise()
+            await fog.looked_into(5)
+            assert await client.run("print(2)") == "2\n"
+            fog.clear()
+            await asyncio.sleep(5 * life.POLL)
+        (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        assert said == f"Kernel {kernel} (test-blind) can't be watched: the cluster does not answer"
+        await client.execute("import os; os._exit(3)")
+        await client.until(lambda message: message.state == "restarting")
+        assert await client.run("print(3)") == "3\n"
+
+
+async def test_one_that_can_not_be_asked_any_more(
+    server: Server, install: Callable[..., str], fog: Fog, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = await start_kernel(server, name=install("test-blind", fog=fog.path))
+    async with connected(server, kernel) as client:
+        assert await client.run("print(1)") == "1\n"
+        fog.rise()
+        await client.until(lambda message: message.state == "dead")
+        assert await client.closed() == 1000
+    assert (await server.fetch("GET", "/api/kernels")).json() == []
+    async with asyncio.timeout(30):
+        while kernel_processes():
+            await asyncio.sleep(0.02)
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said[0].endswith("can't be watched: the cluster does not answer")
+    assert said[1] == (
+        f"Kernel {kernel} (test-blind) is given up: it could not be watched {life.MAX_UNSEEN} times in a row"
+    )
+    assert said[2:] == [f"Kernel {kernel} (test-blind) is killed unseen: the cluster does not answer"]
+
+
+@pytest.mark.parametrize("restart", [True, False])
+async def test_one_that_can_not_be_asked_can_be_ended(
+    server: Server, install: Callable[..., str], fog: Fog, monkeypatch: pytest.MonkeyPatch, restart: bool
+) -> None:
+    monkeypatch.setattr(life, "MAX_UNSEEN", 100_000)
+    kernel = await start_kernel(server, name=install("test-blind", fog=fog.path))
+    async with connected(server, kernel) as client:
+        before = await client.run("import os; print(os.getpid())")
+        fog.rise()
+        await fog.looked_into(1)
+        if restart:
+            assert (await server.fetch("POST", f"/api/kernels/{kernel}/restart")).status == 200
+            assert await client.run("import os; print(os.getpid())") != before
+        assert (await server.fetch("DELETE", f"/api/kernels/{kernel}")).status == 204
+    async with asyncio.timeout(30):
+        while kernel_processes():
+            await asyncio.sleep(0.02)
 
 
 async def test_one_that_is_not_installed(server: Server, install: Callable[..., str]) -> None:
