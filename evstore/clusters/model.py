@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 
 MAX_ENGINES = 1024  # that one request may start; more are certainly a mistake
-PROFILE = re.compile(r"[\w-][\w.-]{0,99}")  # it becomes the name of a folder
-CLUSTER_ID = re.compile(r"[\w-]{0,100}")  # it becomes a part of the names of files
+PROFILE = re.compile(
+    r"[\w-][\w.-]{0,49}"
+)  # it becomes the name of a folder: 255 bytes, and a letter may be 4
+CLUSTER_ID = re.compile(r"[\w-]{0,50}")  # it becomes a part of the names of files
 
 
 @dataclass(frozen=True, slots=True)

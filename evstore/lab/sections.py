@@ -21,7 +21,7 @@ from evstore.lab.folders import written_whole
 logger = logging.getLogger(__name__)
 
 Section = dict[str, Any]
-MAX_NAME = 100  # characters; it becomes a file's
+MAX_NAME = 200  # bytes; it becomes a file's
 MAX_DEPTH = 100  # objects within each other
 
 
@@ -94,8 +94,8 @@ def _read(folder: Path, name: str) -> Section:
 
 
 def _checked(name: str) -> str:
-    if len(name) > MAX_NAME:
-        raise Invalid(f"The name of a section may have {MAX_NAME} characters.")
+    if len(name.encode()) > MAX_NAME:
+        raise Invalid(f"The name of a section may have {MAX_NAME} bytes.")
     return name
 
 

@@ -41,6 +41,15 @@ async def test_what_is_nested_deeply_or_is_no_text(server: Server, method: str, 
     assert len(reply.json()["message"]) < 300
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH"])
+async def test_names_that_no_file_can_have_though_they_are_short(server: Server, method: str):
+    body = None if method == "GET" else b"{}"
+    assert (await server.fetch(method, "api/config/" + "%F0%A0%80%80" * 100, data=body)).status == 400
+    for field in ("profile", "cluster_id"):
+        reply = await server.fetch("POST", "ipyparallel/clusters", json={field: "\U00020000" * 99})
+        assert reply.status == 400
+
+
 @pytest.mark.parametrize(
     ("request_line", "headers", "status"),
     [
