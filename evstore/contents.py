@@ -208,6 +208,8 @@ def save(work: Work, path: ContentPath, wish: Save) -> Saved:
     )
     if any(isinstance(event, FileSaved) for _, event in decision):
         work.put(wish.body)
+    else:
+        work.unchanged.append(entry.id)
     work.append(decision)
     return Saved(_require(tx, path), created)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from evstore.log.bodies import Body, Chunk, KnownChunks
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+CONFIRMED = 10_000  # files of which it is remembered that they were saved as they were
 STREAM_BATCH = 4 * 1024 * 1024  # bytes of a large body that are in memory at a time
 
 
@@ -36,6 +38,7 @@ class Work:
         self.tx = tx
         self.recorded: list[Recorded] = []
         self.stored: dict[bytes, int] = {}
+        self.unchanged: list[EntryId] = []  # files that somebody has saved as they were
         self._author = author
         self._known = known
 
@@ -64,6 +67,7 @@ class Store:
         self._engine = engine
         self.known = KnownChunks()
         self.offset = offset  # of the last event that has been announced
+        self._confirmed = OrderedDict[EntryId, int]()
         self._listeners: list[Callable[[Sequence[Recorded]], None]] = []
         self._announced = asyncio.Event()
         self._closed = False
@@ -130,8 +134,17 @@ class Store:
     def _committed(self, done: tuple[Any, Work]) -> None:
         _, work = done
         self.known.add(work.stored)
+        for entry in work.unchanged:
+            self._confirmed[entry] = log.wall_clock()
+            self._confirmed.move_to_end(entry)
+        while len(self._confirmed) > CONFIRMED:
+            self._confirmed.popitem(last=False)
         if work.recorded:
             self._announce(work.recorded)
+
+    def confirmed_at(self, entry: EntryId) -> int:
+        """When somebody last saved a file just as it was, which is no event: µs since 1970; 0 if not lately."""
+        return self._confirmed.get(entry, 0)
 
     async def read(self, query: Callable[[Tx], T]) -> T:
         """Run `query` on a snapshot."""

@@ -9,6 +9,7 @@ https://jupyter-client.readthedocs.io/en/latest/messaging.html#messages-on-the-i
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,13 +92,18 @@ def outputs(pieces: Sequence[Piece]) -> list[Output]:
 class Execution:
     """What is known of one execution."""
 
-    def __init__(self, msg_id: str, cell: str, asker: Asker, room: Room, limit: int) -> None:
+    def __init__(
+        self, msg_id: str, cell: str, asker: Asker, room: Room, limit: int, source: bytes = b""
+    ) -> None:
         self.id = msg_id
         self.cell = cell
+        self.source = source  # the digest of what is executed, which the cell said then
         self.asker = asker
         self.state = State.QUEUED
         self.count: int | None = None  # the number in the prompt
         self.done_at = 0.0  # the loop's time
+        self.ended_at = 0  # µs since 1970
+        self.is_cut = False  # the process that ran it has gone: nothing more comes
         self.version = 0  # grows with everything that can be seen
         self.settled = -1  # the version that is in the document, or in a client's hands
         self.epoch = 0  # grows when something that was shown is changed: what was read so far is void
@@ -198,6 +204,7 @@ class Execution:
         if self.state is State.RUNNING:
             self.state = State.DONE
             self.done_at = asyncio.get_running_loop().time()
+            self.ended_at = time.time_ns() // 1000
             self.version += 1
 
     # what it shows

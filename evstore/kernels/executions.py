@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any, cast
 
 from evstore.errors import NotFound
@@ -72,14 +73,22 @@ class Executions:
         if isinstance(msg_id, str) and isinstance(cell, str) and cell and msg_id not in self._by_id:
             self._trim()
             if len(self._by_id) < MAX_QUEUED:
-                self._by_id[msg_id] = Execution(msg_id, cell, asker, self._room, self._limits.cell)
+                source = digest_of(content.get("code"))
+                self._by_id[msg_id] = Execution(msg_id, cell, asker, self._room, self._limits.cell, source)
 
     def left(self, asker: Asker, *, received_all: bool) -> None:
-        """A client has gone. What was done by then, and has reached it, is its own affair."""
+        """A client has gone. What was done by then, and has reached it, is its own affair.
+
+        If it has only lost its connection, it may have crashed: then that counts only once it was saved.
+        """
         now = asyncio.get_running_loop().time()
         for execution in self._by_id.values():
             has_arrived = received_all or now - execution.done_at > UNCONFIRMED
-            if execution.asker is asker and execution.state is State.DONE and has_arrived:
+            if execution.asker is not asker or execution.state is not State.DONE or not has_arrived:
+                continue
+            if execution.read_to_end_at is None:
+                execution.read_to_end_at = execution.ended_at
+            if asker.has_left:
                 execution.settled = execution.version
 
     # what the kernel says
@@ -115,6 +124,7 @@ class Executions:
         """The kernel has gone: nothing more comes, and what it has not begun with it never will."""
         for execution in self:
             execution.finish()
+            execution.is_cut = True
             if execution.state is State.QUEUED:
                 self.forget(execution)
 
@@ -145,6 +155,11 @@ class Executions:
         if name is not None:
             for execution in self._by_id.values():
                 execution.update(name, content)
+
+
+def digest_of(source: object) -> bytes:
+    """By which a cell's text is known again."""
+    return sha256(str(source).encode(errors="surrogatepass")).digest()
 
 
 def _object(part: bytes) -> dict[str, Any]:

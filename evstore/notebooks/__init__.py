@@ -16,7 +16,7 @@ cells of odd shapes, and every notebook that is not valid.
 
 from evstore.notebooks.cache import CellCache, Chunk, Piece
 from evstore.notebooks.library import empty
-from evstore.notebooks.outputs import Entry, Output, merged, outputs, with_outputs
+from evstore.notebooks.outputs import Document, Entry, Output, merged, outputs
 from evstore.notebooks.reading import to_json
 from evstore.notebooks.saving import Canonical, canonical
 from evstore.notebooks.text import compact, parse
@@ -25,6 +25,7 @@ __all__ = [
     "Canonical",
     "CellCache",
     "Chunk",
+    "Document",
     "Entry",
     "Output",
     "Piece",
@@ -35,5 +36,4 @@ __all__ = [
     "outputs",
     "parse",
     "to_json",
-    "with_outputs",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any, cast
 
 from evstore.errors import Invalid
 from evstore.notebooks import library
-from evstore.notebooks.cells import ODD, Cell, minor_of, with_ids
-from evstore.notebooks.text import parse
+from evstore.notebooks.cells import ODD, Cell, minor_of, read, with_ids
+from evstore.notebooks.text import compact, parse
 
 Output = dict[str, Any]
 Entry = tuple[str, dict[str, Any]]
@@ -48,25 +49,62 @@ def outputs(entries: Iterable[Entry]) -> list[Output]:
     return [output for output in made if output is not None]
 
 
-def with_outputs(
-    body: bytes, cell_id: str, outputs: list[Output], execution_count: int | None
-) -> dict[str, Any] | None:
-    """The notebook `body` with these outputs in the code cell of that id, as `canonical` takes it.
+class Document:
+    """A notebook whose code cells can be found by their ids, and given other outputs."""
 
-    None when there is no such cell, or ids are not known there (they are since nbformat 4.5).
-    """
-    try:
-        content = parse(body)
-        if content["nbformat"] != 4 or minor_of(content) < 5:
-            return None
-        cells = [_without_claim(cell) for cell in with_ids(content["cells"])]
-        at = next((at for at, cell in enumerate(cells) if cell["id"] == cell_id), None)
-        if at is None or cells[at]["cell_type"] != "code":
-            return None
-        cells[at] = cells[at] | {"outputs": outputs, "execution_count": execution_count}
-        return cast("dict[str, Any]", content) | {"cells": cells}
-    except (*ODD, Invalid):
-        return None
+    def __init__(self, body: bytes) -> None:
+        """`body` may be anything. Ids are known since nbformat 4.5: in what is older nothing is found."""
+        self._content: dict[str, Any] = {}
+        self._cells: list[Cell] = []
+        self._places: dict[str, int] = {}
+        with contextlib.suppress(*ODD, Invalid):
+            content = parse(body)
+            if content["nbformat"] == 4 and minor_of(content) >= 5:
+                cells = [_without_claim(cell) for cell in with_ids(content["cells"])]
+                self._places = {
+                    cell["id"]: at for at, cell in enumerate(cells) if cell["cell_type"] == "code"
+                }
+                self._content, self._cells = content, cells
+
+    def __contains__(self, cell_id: str) -> bool:
+        return cell_id in self._places
+
+    def source(self, cell_id: str) -> str:
+        """What the cell says; empty for what is no text."""
+        source: object = self._cells[self._places[cell_id]].get("source")
+        if isinstance(source, list):
+            source = "".join(one for one in cast("list[object]", source) if isinstance(one, str))
+        return source if isinstance(source, str) else ""
+
+    def has_begun(self, cell_id: str, outputs: list[Output]) -> bool:
+        """Whether the cell shows the beginning of these outputs, or all. A cell that shows nothing does not."""
+        cell: Cell = {
+            "cell_type": "code",
+            "metadata": {},
+            "outputs": self._cells[self._places[cell_id]]["outputs"],
+        }
+        try:
+            stored = parse(compact(cell))
+            read(stored)
+            *whole, last = stored["outputs"]
+            *_, then = outputs[: len(whole) + 1]
+        except (*ODD, Invalid):
+            return False
+        if len(outputs) <= len(whole) or whole != outputs[: len(whole)]:
+            return False
+        if last.get("output_type") != "stream" or then["output_type"] != "stream":
+            return last == then
+        return last["name"] == then["name"] and then["text"].startswith(last["text"])
+
+    def put(self, cell_id: str, outputs: list[Output], execution_count: int | None) -> None:
+        """Give the cell these outputs."""
+        at = self._places[cell_id]
+        self._cells[at] = self._cells[at] | {"outputs": outputs, "execution_count": execution_count}
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The notebook as `canonical` takes it."""
+        return self._content | {"cells": self._cells}
 
 
 def _without_claim(cell: Cell) -> Cell:

@@ -1,0 +1,217 @@
+"""A page crashes after its cell has ended, without having saved; and which notebook and cell output belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket as sockets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import nbformat
+import pytest
+
+from evstore import kernel_output
+from evstore.contents import Contents
+from evstore.errors import Full
+from evstore.kernels import execution
+from tests.closed_page import (
+    HALVES,
+    PATH,
+    WAIT,
+    actors,
+    cell,
+    eventually_settled,
+    go_on,
+    left,
+    printed,
+    save,
+    session,
+    stored,
+    written,
+)
+from tests.helpers import Server
+from tests.http.test_channels_reconnect import nobody_is_connected
+from tests.kernel_client import KernelClient, connected, eventually
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are given up, and looked after, within moments."""
+    monkeypatch.setattr(kernel_output, "GRACE", 0.3)
+    monkeypatch.setattr(kernel_output, "PATIENCE", 0.6)
+    monkeypatch.setattr(kernel_output, "TICK", 0.1)
+    monkeypatch.setattr(kernel_output, "INTERVAL", 0.2)
+    monkeypatch.setattr(kernel_output, "REREAD", 0.0)
+    monkeypatch.setattr(execution, "PRESENCE", 0.3)
+
+
+@pytest.fixture
+async def kernel(server: Server) -> str:
+    """The kernel of a.ipynb, which has a cell `c` and a cell `d`."""
+    await save(server, "c", "d")
+    return (await session(server))["kernel"]["id"]
+
+
+@asynccontextmanager
+async def crashing(server: Server, kernel: str) -> AsyncIterator[KernelClient]:
+    """A page that has received and confirmed everything, and is gone without a word at the end of the block."""
+    async with connected(server, kernel, "crashes") as page:
+        yield page
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(page.socket.receive(), 0.5)
+        page.socket.get_extra_info("socket").shutdown(sockets.SHUT_RDWR)  # no close frame
+    await nobody_is_connected(server, kernel)
+
+
+async def put(server: Server, path: str = PATH, **outputs: str) -> None:
+    """Save a notebook with code cells of these ids that have printed this."""
+    cells = [
+        nbformat.v4.new_code_cell(
+            id=name, source=name, outputs=[nbformat.v4.new_output("stream", text=text)] if text else []
+        )
+        for name, text in outputs.items()
+    ]
+    content = nbformat.v4.new_notebook(cells=cells)
+    reply = await server.fetch("PUT", path, json={"type": "notebook", "content": content})
+    assert reply.status in (200, 201)
+
+
+async def test_finished_results_survive_a_crash(server: Server, kernel: str) -> None:
+    async with crashing(server, kernel) as page:
+        await page.done(await page.execute("print('one')", cell="c"))
+        await page.done(await page.execute("print('two')", cell="d"))
+    await written(server, "one")
+    assert printed(await stored(server, 1)) == "two\n"
+    assert (await actors(server)).count("kernel") == 1  # all in one save
+
+
+async def test_who_opens_the_notebook_after_a_crash_sees_them_at_once(
+    server: Server, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_output, "PATIENCE", 3600.0)
+    async with crashing(server, kernel) as page:
+        await page.done(await page.execute("print('one')", cell="c"))
+    assert printed(await cell(server)) == "one\n"
+
+
+@pytest.mark.parametrize("now", ["", "something else\n"], ids=["cleared", "changed"])
+async def test_what_was_saved_after_the_end_stays_so(server: Server, kernel: str, now: str) -> None:
+    async with crashing(server, kernel) as page:
+        await page.done(await page.execute("print('one')", cell="c"))
+        await put(server, c=now, d="")
+    before = server.services.store.offset
+    await eventually_settled(server)
+    assert printed(await cell(server)) == now
+    assert server.services.store.offset == before
+
+
+async def test_what_was_saved_before_the_end_is_completed(server: Server, kernel: str) -> None:
+    async with crashing(server, kernel) as page:
+        request = await page.execute(HALVES, cell="c")
+        await page.until(lambda one: one.text == "first\n")
+        await put(server, c="first\n", d="")  # by itself, while the cell runs
+        await go_on(server)
+        await page.done(request)
+    await written(server, "second")
+    assert printed(await cell(server)) == "first\nsecond\n"
+
+
+async def test_one_that_comes_back_from_its_crash_in_time(server: Server, kernel: str) -> None:
+    before = server.services.store.offset
+    async with crashing(server, kernel) as page:
+        await page.done(await page.execute("print('one')", cell="c"))
+    async with connected(server, kernel, "crashes"):
+        await asyncio.sleep(1)
+    await eventually_settled(server)
+    assert server.services.store.offset == before  # it has closed the notebook itself, without saving
+
+
+async def test_cleared_output_is_not_brought_back_by_a_thread(server: Server, kernel: str) -> None:
+    wait = WAIT.format(name="go on").replace("\n", "\n ")
+    thread = f"import threading\ndef later():\n {wait}print('later')\nthreading.Thread(target=later).start()\nprint('now')"
+    async with connected(server, kernel) as page:
+        await page.done(await page.execute(thread, cell="c"))
+        await put(server, c="", d="")
+    await nobody_is_connected(server, kernel)
+    await go_on(server)
+    await asyncio.sleep(1)
+    await eventually_settled(server)
+    assert printed(await cell(server)) == ""
+
+
+async def test_saved_output_is_completed_by_a_thread(server: Server, kernel: str) -> None:
+    wait = WAIT.format(name="go on").replace("\n", "\n ")
+    thread = f"import threading\ndef later():\n {wait}print('later')\nthreading.Thread(target=later).start()\nprint('now')"
+    async with connected(server, kernel) as page:
+        await page.done(await page.execute(thread, cell="c"))
+        await put(server, c="now\n", d="")
+    await nobody_is_connected(server, kernel)
+    await go_on(server)
+    await written(server, "now\nlater\n")
+
+
+# two notebooks at one kernel
+
+
+async def share(server: Server, kernel: str, path: str) -> None:
+    body = {"path": path, "type": "notebook", "name": path, "kernel": {"id": kernel}}
+    assert (await server.fetch("POST", "/api/sessions", json=body)).status == 201
+
+
+async def test_of_two_copies_the_one_that_was_executed(server: Server, kernel: str) -> None:
+    """The other one is a copy, with the same ids, whose cell says something else."""
+    code = HALVES
+    cells = [nbformat.v4.new_code_cell(id="c", source=code)]
+    model = {"type": "notebook", "content": nbformat.v4.new_notebook(cells=cells)}
+    assert (await server.fetch("PUT", "/api/contents/b.ipynb", json=model)).status == 201
+    await put(server, c="mine\n", d="")  # saved last
+    await share(server, kernel, "b.ipynb")
+    async with left(server, kernel, code):
+        await go_on(server)
+
+        async def is_there() -> bool:
+            return printed(await cell(server, path="/api/contents/b.ipynb")) == "first\nsecond\n"
+
+        await eventually(is_there)
+    assert printed(await cell(server)) == "mine\n"
+
+
+async def test_another_notebook_of_the_kernel_has_gone(server: Server, kernel: str) -> None:
+    await save(server, "x", path="/api/contents/b.ipynb")
+    await share(server, kernel, "b.ipynb")
+    assert (await server.fetch("DELETE", PATH)).status == 204
+    async with left(server, kernel, HALVES, cell="x"):
+        await go_on(server)
+
+        async def is_there() -> bool:
+            return printed(await cell(server, path="/api/contents/b.ipynb")) == "first\nsecond\n"
+
+        await eventually(is_there)
+
+
+# the log takes nothing
+
+
+@pytest.mark.trouble
+async def test_the_log_is_full_for_a_while(
+    server: Server, kernel: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried again, less and less often, and nothing is lost."""
+    original, tries = Contents.save, 0
+
+    async def full(self: Contents, *args: object) -> object:
+        nonlocal tries
+        if args[2].actor == "kernel":  # type: ignore[attr-defined]
+            tries += 1
+            raise Full("The disk is full.")
+        return await original(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kernel_output, "AGAIN", 0.7)
+    async with left(server, kernel, HALVES):
+        await go_on(server)
+        monkeypatch.setattr(Contents, "save", full)
+        await asyncio.sleep(3.5)
+        assert 1 <= tries <= 4  # and not ten times a second
+        monkeypatch.setattr(Contents, "save", original)
+        await written(server, "first\nsecond\n")
+    assert caplog.text.count("can't be saved now") == tries
