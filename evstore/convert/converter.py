@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
@@ -43,22 +44,27 @@ class Converter:
     async def exporters(self) -> dict[str, str]:
         """The formats that there are, with their MIME types ("" when the notebook decides). Found out once.
 
-        Raises NotInstalled when nbconvert is not, or does not work.
+        None when the server stops meanwhile: JupyterLab asks as its page opens, and an error would be one
+        on its console. Raises NotInstalled when nbconvert is not, or does not work.
         """
         async with self._listing:
             if not self._exporters:
-                async with self._turn():
-                    pass  # a worker says what it has when it starts
+                with contextlib.suppress(Stopping):
+                    async with self._turn():
+                        pass  # a worker says what it has when it starts
             return self._exporters
 
     async def convert(self, job: Job) -> Converted:
         """Convert a notebook; cancelling this stops it.
 
         Raises NotFound for an unknown format, Invalid for what is no notebook, Busy when too many
-        wait, CannotConvert, and NotInstalled when the format needs what is missing here.
+        wait, Stopping, CannotConvert, and NotInstalled when the format needs what is missing here.
         """
         format = ALIASES.get(job.format, job.format)
-        if format not in await self.exporters():
+        formats = await self.exporters()
+        if self._closed:
+            raise Stopping
+        if format not in formats:
             raise NotFound(f"There is no exporter for the format {job.format!r:.60}.")
         wish = asdict(replace(job, format=format, body=b""))
         del wish["body"]

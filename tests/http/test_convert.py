@@ -366,9 +366,10 @@ async def busy(server: Server) -> psutil.Process:
 async def test_while_the_server_stops(server: Server) -> None:
     await put(server, "r.ipynb", PLAIN)
     await server.services.converter.close()
-    for path in ("api/nbconvert", "nbconvert/html/r.ipynb"):
-        reply = await server.fetch("GET", path)
-        assert (reply.status, reply.json()["message"]) == (503, "The server is stopping.")
+    reply = await server.fetch("GET", "nbconvert/html/r.ipynb")
+    assert (reply.status, reply.json()["message"]) == (503, "The server is stopping.")
+    reply = await server.fetch("GET", "api/nbconvert")
+    assert (reply.status, reply.json()) == (200, {})
 
 
 async def test_a_client_that_leaves_in_the_middle(server: Server, caplog: pytest.LogCaptureFixture) -> None:
