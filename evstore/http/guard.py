@@ -19,6 +19,7 @@ from aiohttp.web_urldispatcher import AbstractRoute
 
 from evstore.errors import EvstoreError, Forbidden, Invalid, NotFound, TooLarge
 from evstore.http.auth import CALLER, Caller, Doorman
+from evstore.http.current import current
 from evstore.http.errors import error_response, http_error_response, response_to
 from evstore.http.origin import Origins
 from evstore.http.pages import error_page
@@ -59,11 +60,12 @@ class Guard:
     def add(self, app: web.Application, route: Route) -> None:
         """Register `route` below the base URL; GET answers HEAD as well."""
         prefix = unquote(self._base_url).rstrip("/")
+        handler = current(route.handler) if route.shows else route.handler
         paths = [prefix + route.path] + ([prefix] if route.path == "/" and prefix else [])
         for path in paths:
             methods = ("GET", "HEAD") if route.method == "GET" and not route.changes else (route.method,)
             for method in methods:
-                self._routes[app.router.add_route(method, path, route.handler)] = route
+                self._routes[app.router.add_route(method, path, handler)] = route
 
     def pattern_of(self, route: AbstractRoute) -> str | None:
         """The pattern of one of our routes, below the base URL; None for what aiohttp puts in the place of one."""

@@ -28,8 +28,6 @@ async def show(request: web.Request, path: str) -> web.Response:
     key = (path, *(query.get(name) for name in KEYS))
     app = services(request)
     past = "at" in query
-    if app.kernel_output.is_waiting and not past and query.get("content") != "0":
-        await app.kernel_output.before_reading(readable(path))
     reply = None if past else app.replies.get(key)
     if reply is None:
         reply, offset, tags = await _make_reply(app, request, path)

@@ -215,3 +215,31 @@ async def test_the_log_is_full_for_a_while(
         monkeypatch.setattr(Contents, "save", original)
         await written(server, "first\nsecond\n")
     assert caplog.text.count("can't be saved now") == tries
+
+
+# whoever reads
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/contents/a.ipynb?type=file",
+        "/files/a.ipynb",
+        "/nbconvert/html/a.ipynb",
+        "/api/notebooks/a.ipynb",
+        "/notebooks/{id}",
+        "/{id}/print",
+    ],
+)
+async def test_every_reader_gets_what_is_there_so_far(
+    server: Server, kernel: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(kernel_output, "GRACE", 3600.0)
+    (listed,) = (await server.fetch("GET", "/notebooks")).json()
+    before = server.services.store.offset
+    async with left(server, kernel, "print('f' + 'irst', flush=True)\nimport time; time.sleep(60)"):
+        reply = await server.fetch("GET", path.format(id=listed["notebook_id"]))
+        assert reply.status == 200, reply.text
+        assert "first" in reply.text
+        old = await server.fetch("GET", f"/files/a.ipynb?at={before}")
+        assert "first" not in old.text
