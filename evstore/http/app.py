@@ -8,6 +8,8 @@ after the handler is the resource that the authorizer is asked about, as Jupyter
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -48,6 +50,8 @@ from evstore.http.old.trio import TRIOS
 from evstore.http.routing import Access, Route
 from evstore.http.services import SERVICES, Services
 from evstore.http.sockets import SOCKETS, Sockets, close_sockets
+
+logger = logging.getLogger(__name__)
 
 PATH = "{path:(?s:/.*)?}"  # of an entry; a name may hold a line feed
 CHECKPOINT = PATH + "/checkpoints/{checkpoint:[^/]+}"
@@ -214,23 +218,18 @@ def make_app(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applic
     app[TRIOS] = {}
     app[measuring.METRICS] = metrics
     app[openapi.SPEC] = openapi.Spec(routes, settings.base_url)
-    app.on_shutdown.append(end_feeds)
-    app.on_shutdown.append(close_sockets)
-    app.on_shutdown.append(end_conversions)
-    app.on_shutdown.append(channels.close_kernels)
-    app.on_shutdown.append(terminals.close_terminals)
-    app.on_shutdown.append(clusters.close_clusters)
+    app.on_shutdown.append(end_all)
     for route in routes:
         is_open = route.handler is measuring.get and settings.metrics_without_auth
         guard.add(app, replace(route, access=Access.PUBLIC) if is_open else route)
     return app
 
 
-async def end_feeds(app: web.Application) -> None:
-    """What is answered without end ends when the server stops."""
+async def end_all(app: web.Application) -> None:
+    """The server stops: everything that has no end by itself ends, and all programs that were started."""
     app[SERVICES].stop.set()
-
-
-async def end_conversions(app: web.Application) -> None:
-    """No process goes on converting for clients that are sent away."""
-    await app[SERVICES].converter.close()
+    await close_sockets(app)
+    ending = (end(app) for end in (convert.close, channels.close, terminals.close, clusters.close))
+    for result in await asyncio.gather(*ending, return_exceptions=True):
+        if isinstance(result, BaseException):
+            logger.error("Something could not be ended: %s", result, exc_info=result)

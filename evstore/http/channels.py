@@ -36,6 +36,6 @@ async def channels(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-async def close_kernels(app: web.Application) -> None:
+async def close(app: web.Application) -> None:
     """The server stops: stop the kernels, and tell their pages to come back later."""
     await app[SERVICES].kernels.close()

@@ -90,7 +90,7 @@ async def remove(request: web.Request) -> web.Response:
     return no_content()
 
 
-async def close_clusters(app: web.Application) -> None:
+async def close(app: web.Application) -> None:
     """The server stops: stop the clusters that were started here."""
     await app[SERVICES].clusters.close()
 

@@ -16,7 +16,7 @@ from evstore.http.incoming import read_body
 from evstore.http.paths import readable
 from evstore.http.redirect import redirect
 from evstore.http.reply import json_reply, moment
-from evstore.http.services import services
+from evstore.http.services import SERVICES, services
 
 T = TypeVar("T")
 
@@ -92,3 +92,8 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) ->
 def _sanitize(request: web.Request) -> bool | None:
     value = request.query.get("sanitize_html")
     return None if value is None else value.lower() == "true"
+
+
+async def close(app: web.Application) -> None:
+    """The server stops: no process goes on converting for clients that are sent away."""
+    await app[SERVICES].converter.close()

@@ -87,7 +87,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-async def close_terminals(app: web.Application) -> None:
+async def close(app: web.Application) -> None:
     """The server stops: end the terminals, and tell their pages."""
     await app[SERVICES].terminals.close()
 
