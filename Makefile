@@ -4,6 +4,7 @@ FOLDER ?= notebooks
 PORT ?=
 ARGS ?=
 KILLS ?= 100
+JOBS ?= 2
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
 VENV := .venv
@@ -24,8 +25,8 @@ serve: $(LAB) ## Start evstore with JupyterLab on FOLDER (PORT=, ARGS='--no-brow
 	@mkdir -p "$(FOLDER)"
 	@exec $(BIN)/evstore serve "$(FOLDER)" $(if $(PORT),--port $(PORT)) $(ARGS)
 
-test: $(DEV) programs ## Run all tests (ARGS='-k name')
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) programs ## Run all tests, JOBS files at a time (ARGS='-k name')
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(DEV) ## Format, lint, types, layers
 	$(BIN)/ruff format --check .
