@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -16,7 +17,9 @@ from evstore.errors import NotFound, Unavailable
 if TYPE_CHECKING:
     from evstore.clusters.parallel import Parallel
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
+STOP = 30.0  # seconds that clusters have to stop before they are killed
 STOPPING = "The server is shutting down."
 INSTALL = "Clusters need ipyparallel: pip install 'evstore[clusters]'"
 
@@ -80,10 +83,15 @@ class Clusters:
         async with self._opening:
             if self._open is not None:
                 thread, parallel = self._open
-                thread.cancel_all()
-                await thread.run(parallel.close())
-                await asyncio.to_thread(thread.stop)
                 self._open = None
+                thread.cancel_all()
+                try:
+                    async with asyncio.timeout(STOP):
+                        await thread.run(parallel.close())
+                    await asyncio.to_thread(thread.stop)
+                except TimeoutError:  # ipyparallel waits for something; the thread ends with this process
+                    logger.warning("Clusters did not stop in %d seconds and are killed", STOP)
+                    await asyncio.to_thread(parallel.kill)
 
     async def _call(self, work: Callable[[Parallel], Coroutine[Any, Any, T]]) -> T:
         if not self.installed:

@@ -128,6 +128,11 @@ class Parallel:
             if key in self._manager.clusters:
                 await self._stop(key)
 
+    def kill(self) -> None:
+        """Kill all processes of what was started here. From any thread: for when `close` does not come to an end."""
+        for key in list(self._own):
+            _kill(self._manager.clusters[key])
+
     # -- inside ------------------------------------------------------------------------
 
     def _load(self) -> dict[str, Any]:
@@ -253,13 +258,17 @@ async def _end(cluster: Any) -> None:
     try:
         await cluster.stop_cluster()
     finally:
-        while left := list(_left_behind(cluster)):  # one may just be starting another
-            for process in left:
-                with contextlib.suppress(psutil.Error):  # it has ended
-                    process.kill()
-            if psutil.wait_procs(left, timeout=KILLED)[1]:
-                logger.warning("%d processes of a cluster can't be killed", len(left))
-                break
+        _kill(cluster)
+
+
+def _kill(cluster: Any) -> None:
+    while left := list(_left_behind(cluster)):  # one may just be starting another
+        for process in left:
+            with contextlib.suppress(psutil.Error):  # it has ended
+                process.kill()
+        if psutil.wait_procs(left, timeout=KILLED)[1]:
+            logger.warning("%d processes of a cluster can't be killed", len(left))
+            break
 
 
 def _left_behind(cluster: Any) -> Iterator[psutil.Process]:

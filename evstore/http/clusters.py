@@ -112,6 +112,8 @@ def _engines(given: Any) -> int | None:
         return None
     if isinstance(given, str) and given.isascii() and given.isdecimal() and len(given) < 10:
         given = int(given)
+    if isinstance(given, float) and given.is_integer():  # JSON knows one kind of numbers only
+        given = int(given)
     if type(given) is not int or not 0 < given <= MAX_ENGINES:
         raise Invalid(f"n={given!r:.40}: must be a number of engines from 1 to {MAX_ENGINES}.")
     return given
