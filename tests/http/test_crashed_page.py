@@ -42,7 +42,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_output, "TICK", 0.1)
     monkeypatch.setattr(kernel_output, "INTERVAL", 0.2)
     monkeypatch.setattr(kernel_output, "REREAD", 0.0)
-    monkeypatch.setattr(execution, "PRESENCE", 0.3)
+    monkeypatch.setattr(execution, "PRESENCE", 1.0)
 
 
 @pytest.fixture
