@@ -32,6 +32,15 @@ EXCLUDED = {
     "POST /api/shutdown": "the server would stop in the middle; tests/http/test_misc.py asks for it",
     "GET /api/spec.yaml": "schemathesis reads it at the start; tests/http/test_spec.py does",
     "GET /api/history/feed": "does not end; tests/http/test_history.py reads it",
+    **dict.fromkeys(
+        (
+            "POST /api/clusters/{profile}/start",
+            "POST /clusters/{profile}/start",
+            "POST /ipyparallel/clusters",
+            "POST /ipyparallel/clusters/{key}",
+        ),
+        "each request would start engines, hundreds of processes in all; tests/http/test_clusters.py asks for some",
+    ),
 }
 NEEDS_MORE = {  # what schemathesis can't make up; that these succeed is shown elsewhere
     "GET /{id}": "an entry's id: tests/http/old",
@@ -39,6 +48,12 @@ NEEDS_MORE = {  # what schemathesis can't make up; that these succeed is shown e
     "GET /{id}/print": "an entry's id: tests/http/old",
     "DELETE /api/notebooks/{path}/checkpoints/{checkpoint}": "a checkpoint that is still there: tests/http/old",
     "GET /api/kernels/{kernel_id}/executions/{execution_id}": "a cell that runs",
+    "POST /api/clusters/{profile}/stop": "a cluster that runs: tests/http/test_clusters.py",
+    "POST /clusters/{profile}/stop": "likewise",
+    "GET /ipyparallel/clusters/{key}": "likewise",
+    "DELETE /ipyparallel/clusters/{key}": "likewise",
+    "GET /api/clusters/{profile}": "a profile of IPython's: tests/http/test_clusters.py",
+    "GET /clusters/{profile}": "likewise",
     "POST /lab/api/extensions": "off, unless a flag allows it",
     "POST /lab/api/build": "nothing to build; 501",
     "DELETE /lab/api/build": "nothing to build; 404",
