@@ -100,7 +100,8 @@ async def _put_chunk(
     if "type" not in model:
         raise Invalid("No file type provided")
     if model["type"] != "file":
-        raise Invalid(f'File type "{shown(model["type"])}" is not supported for large file transfer')
+        kind = shown(model["type"]).strip("'")  # in double quotes, as jupyter_server says it
+        raise Invalid(f'File type "{kind}" is not supported for large file transfer')
     if not isinstance(number, int) or isinstance(number, bool) or (number < 1 and number != LAST):
         raise Invalid(f"chunk={shown(number)}: must be 1, 2, 3, ... or -1 for the last one.")
     if "content" not in model:

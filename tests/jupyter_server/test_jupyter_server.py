@@ -17,7 +17,6 @@ from tests.jupyter_server.table import Table
 RUN = Path(__file__).with_name("run.py")
 LIMIT = 400  # seconds; it takes 40
 
-
 FLAKES = 2  # tests that may fail once
 
 
@@ -40,9 +39,9 @@ def test_jupyter_servers_own_tests_pass() -> None:
     """Some of theirs compare a kernel's state in two answers, between which it comes up on a busy machine:
     so one or two that fail get a second chance, alone."""
     done = run()
-    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED ")]
-    if 0 < len(failed) <= FLAKES:
-        done = run(*failed)
+    failed = sum(line.startswith("FAILED ") for line in done.stdout.splitlines())
+    if 0 < failed <= FLAKES:
+        done = run("--last-failed", "tests")
     assert done.returncode == 0
 
 

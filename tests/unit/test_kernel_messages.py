@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from jupyter_client.jsonutil import extract_dates
 from jupyter_client.session import Session
 
 from evstore.kernels import messages, wire
@@ -23,7 +24,7 @@ def test_jupyter_client_accepts_our_signature() -> None:
     _, parts = session.feed_identities([b"topic", *Signer(KEY).wrap([*made(), b"buffer"])])
     message = session.deserialize(parts)
     assert message["content"] == {"execution_state": "idle"}
-    assert message["header"]["date"] == AT
+    assert extract_dates(message["header"])["date"] == AT  # ipyparallel turns this step of theirs off
     assert bytes(message["buffers"][0]) == b"buffer"
 
 
