@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-MIB = 1024 * 1024
+from evstore.units import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class GatewayConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Each field is a flag of `evstore serve` and an environment variable `EVSTORE_...`."""
+    """Each field is a flag of `evstore serve` and an environment variable `EVSTORE_...`; its default stands here only."""
 
     folder: Path  # the folder that is served
     db: Path  # the log
@@ -45,9 +45,7 @@ class Config:
     metrics_without_auth: bool = False  # /metrics is for everybody
     max_body_size: int = 512 * MIB  # bytes
     kernel_transport: str = "ipc"
-    kept_output_memory: int = (
-        8 * MIB
-    )  # bytes for each client that is away or slow, and for each kernel's cells
+    kept_output_memory: int = 8 * MIB  # bytes for each client that is away or slow, and each kernel's cells
     kept_output_disk: int = 1024 * MIB  # bytes, likewise, for what does not fit into memory
     max_cell_output: int = 64 * MIB  # bytes of text that one cell may leave in its document by itself
     default_kernel: str = "python3"
@@ -55,15 +53,15 @@ class Config:
     max_kernels: int = 0  # 0: any number
     kernel_env: tuple[str, ...] = ()  # names of variables that clients may set for their kernels
     untracked_message_types: tuple[str, ...] = ()  # kernel messages that are no activity; (): Jupyter's list
-    cull_idle_timeout: float = 0.0  # seconds; 0: idle kernels are kept
+    cull_idle_timeout: float = 0  # seconds; 0: idle kernels are kept
     cull_interval: float = 300.0  # seconds
     cull_busy: bool = False
     cull_connected: bool = False
-    shutdown_no_activity_timeout: float = 0.0  # seconds; 0: the server runs until it is stopped
+    shutdown_no_activity_timeout: float = 0  # seconds; 0: the server runs until it is stopped
     gateway: GatewayConfig | None = None  # None: kernels run here
     terminals: bool = True
     terminal_shell: tuple[str, ...] = ()  # a command and its arguments; empty: the user's own shell
-    terminal_cull_idle_timeout: float = 0.0  # seconds; 0: never
+    terminal_cull_idle_timeout: float = 0  # seconds; 0: never
     terminal_cull_interval: float = 300.0  # seconds
     convert_timeout: float = 60.0  # seconds that the conversion of a notebook may take
     settings_dir: Path | None = None  # JupyterLab's settings and workspaces; None: where Jupyter has them

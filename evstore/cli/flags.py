@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import click
 
 from evstore.cli.gateway import OPTIONS as GATEWAY
-from evstore.cli.options import db_option, option, section
-from evstore.config import MIB
-from evstore.kernels.culling import INTERVAL
-from evstore.lab.apps import APPS, LAB
+from evstore.cli.options import db_option, defaults_of, option, section
+from evstore.config import Config
+from evstore.lab.apps import APPS
 
-PORT = 8888
+DEFAULTS = defaults_of(Config)
+PORT: int = DEFAULTS["port"]
 
 
 class BaseUrl(click.ParamType[str]):
@@ -47,44 +47,48 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
+        if isinstance(value, tuple):  # the default
+            return cast("tuple[str, ...]", value)
         try:
             return tuple(shlex.split(str(value)))
         except ValueError as error:
             self.fail(f"{value!r}: {error}.", param, ctx)
 
 
-place = section("Where it listens")
-access = section("Who gets in")
-front_end = section("Front ends")
-kernel = section("Kernels")
-kept = section("What kernels print while nobody is there")
-idle = section("Idle kernels, unused servers")
-terminal = section("Terminals")
-limit = section("Limits")
+place = section("Where it listens", DEFAULTS)
+access = section("Who gets in", DEFAULTS)
+front_end = section("Front ends", DEFAULTS)
+kernel = section("Kernels", DEFAULTS)
+kept = section("What kernels print while nobody is there", DEFAULTS)
+idle = section("Idle kernels, unused servers", DEFAULTS)
+terminal = section("Terminals", DEFAULTS)
+limit = section("Limits", DEFAULTS)
 
 OPTIONS = (
     db_option,
-    place("--host", "--ip", default="127.0.0.1", show_default=True, help="The address to listen on."),
+    place("--host", "--ip", show_default=True, help="The address to listen on."),
     place(
         "--port",
+        default=None,
         type=click.IntRange(0, 65535),
         help=f"The port to listen on; 0 is any.  [default: {PORT}, or the first free one after it]",
     ),
     place(
         "--base-url",
         type=BaseUrl(),
-        default="/",
         show_default=True,
         help="Where the server stands below its host, e.g. /me/.",
     ),
-    place("--browser/--no-browser", default=True, help="Open the browser.  [default: yes]"),
-    access("--token", help="The secret in the address.  [default: a new one; '' lets everybody in]"),
+    place("--browser/--no-browser", help="Open the browser.  [default: yes]"),
+    access(
+        "--token", default=None, help="The secret in the address.  [default: a new one; '' lets everybody in]"
+    ),
     access(
         "--password",
         help="A password to log in with, or its hash as `jupyter server password` makes it. Better given by the "
         "variable: other users of this machine can read command lines.",
     ),
-    access("--allow-origin", default="", help="The origin of other pages that may use this server, or '*'."),
+    access("--allow-origin", help="The origin of other pages that may use this server, or '*'."),
     access(
         "--allow-remote-access",
         is_flag=True,
@@ -103,7 +107,6 @@ OPTIONS = (
     front_end(
         "--app",
         type=click.Choice(list(APPS)),
-        default=LAB.name,
         show_default=True,
         help="The front end that the start page opens. The other one is there as well, at /lab or /tree.",
     ),
@@ -115,21 +118,18 @@ OPTIONS = (
     front_end(
         "--legacy-notebooks",
         type=click.Choice(["native", "redirect", "redirect308"]),
-        default="native",
         show_default=True,
         help="/api/notebooks: as in IPython 2, or a redirect to /api/contents, by 302 as in Jupyter Server or by 308, "
         "which keeps method and body.",
     ),
     kernel(
         "--default-kernel",
-        default="python3",
         show_default=True,
         help="The kernel for notebooks that name none.",
     ),
     kernel(
         "--kernel-transport",
         type=click.Choice(["ipc", "tcp"]),
-        default="ipc",
         show_default=True,
         help="How kernels are reached; by tcp, other users of this machine can try to.",
     ),
@@ -142,35 +142,30 @@ OPTIONS = (
     kernel(
         "--max-kernels",
         type=click.IntRange(min=0),
-        default=0,
         show_default=True,
         help="How many kernels may run; 0 is any number.",
     ),
     kept(
         "--kept-output-memory",
         type=click.IntRange(min=0),
-        default=8 * MIB,
         show_default=True,
         help="What a kernel prints while nobody is connected is kept: so many bytes of it in memory, the rest on disk.",
     ),
     kept(
         "--kept-output-disk",
         type=click.IntRange(min=0),
-        default=1024 * MIB,
         show_default=True,
         help="The room for that on disk, in bytes; after it, output is dropped and the cell says so.",
     ),
     kept(
         "--max-cell-output",
         type=click.IntRange(min=0),
-        default=64 * MIB,
         show_default=True,
         help="How many bytes of text evstore writes into a cell whose page has been closed.",
     ),
     idle(
         "--cull-idle-timeout",
         type=click.FloatRange(min=0),
-        default=0,
         show_default=True,
         help="Seconds without activity after which a kernel that nobody is connected to is shut down; 0 is never. "
         "A kernelspec may say otherwise for its kernels: metadata.cull_idle_timeout.",
@@ -178,7 +173,6 @@ OPTIONS = (
     idle(
         "--cull-interval",
         type=click.FloatRange(min=0, min_open=True),
-        default=INTERVAL,
         show_default=True,
         help="Seconds between looks for idle kernels.",
     ),
@@ -201,43 +195,37 @@ OPTIONS = (
     idle(
         "--shutdown-no-activity-timeout",
         type=click.FloatRange(min=0),
-        default=0,
         show_default=True,
         help="Seconds without a kernel, a terminal and a request after which the server stops; 0 is never.",
     ),
     *GATEWAY,
-    terminal("--terminals/--no-terminals", default=True, help="Let clients open terminals.  [default: yes]"),
+    terminal("--terminals/--no-terminals", help="Let clients open terminals.  [default: yes]"),
     terminal(
         "--terminal-shell",
         type=CommandLine(),
-        default="",
         help="What runs in a terminal.  [default: your shell]",
     ),
     terminal(
         "--terminal-cull-idle-timeout",
         type=click.FloatRange(min=0),
-        default=0,
         show_default=True,
         help="Seconds without input and output after which a terminal is ended; 0 is never.",
     ),
     terminal(
         "--terminal-cull-interval",
         type=click.FloatRange(min=0, min_open=True),
-        default=INTERVAL,
         show_default=True,
         help="Seconds between two looks for such terminals.",
     ),
     limit(
         "--max-body-size",
         type=click.IntRange(min=1),
-        default=512 * MIB,
         show_default=True,
         help="The largest request and file, in bytes.",
     ),
     limit(
         "--convert-timeout",
         type=click.FloatRange(min=0, min_open=True),
-        default=60.0,
         show_default=True,
         help="How long it may take to convert a notebook to another format, in seconds.",
     ),

@@ -13,10 +13,11 @@ from typing import Any
 import click
 from yarl import URL
 
-from evstore.cli.options import section
+from evstore.cli.options import defaults_of, section
 from evstore.config import GatewayConfig
 
 PREFIX = "gateway_"
+DEFAULTS = defaults_of(GatewayConfig, PREFIX)
 
 
 class GatewayUrl(click.ParamType[str]):
@@ -42,7 +43,7 @@ class GatewayUrl(click.ParamType[str]):
 
 def gateway_option(name: str, **settings: Any) -> Callable[[Any], Any]:
     """The option --gateway-NAME, with evstore's variable and jupyter_server's."""
-    return section("Kernels at a gateway")(f"--gateway-{name}", **settings)
+    return section("Kernels at a gateway", DEFAULTS)(f"--gateway-{name}", **settings)
 
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -56,26 +57,24 @@ OPTIONS = (
     ),
     gateway_option(
         "ws-url",
+        default=None,
         type=GatewayUrl("ws", "wss"),
         also="JUPYTER_GATEWAY_WS_URL",
         help="Its address for websockets, if that is another one.",
     ),
     gateway_option(
         "token",
-        default="",
         also="JUPYTER_GATEWAY_AUTH_TOKEN",
         help="The gateway's token. Better given by the variable: other users can read command lines.",
     ),
     gateway_option(
         "auth-scheme",
-        default="token",
         show_default=True,
         also="JUPYTER_GATEWAY_AUTH_SCHEME",
         help="What stands before the token in the Authorization header, e.g. Bearer.",
     ),
     gateway_option(
         "validate-cert/--no-gateway-validate-cert",
-        default=True,
         also="JUPYTER_GATEWAY_VALIDATE_CERT",
         help="Refuse a gateway whose certificate can't be trusted.  [default: yes]",
     ),
@@ -94,7 +93,6 @@ OPTIONS = (
     gateway_option(
         "timeout",
         type=click.FloatRange(min=1),
-        default=60.0,
         show_default=True,
         also="JUPYTER_GATEWAY_REQUEST_TIMEOUT",
         help="Seconds that it has to answer; starting a kernel may take long.",

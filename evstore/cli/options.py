@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,10 +25,15 @@ def option(*names: str, also: str = "", **settings: Any) -> Callable[[F], F]:
 
     `also` is another variable, which counts when that is not set.
     """
-    long = next(name for name in names if name.startswith("--")).partition("/")[0]
-    variable = "EVSTORE_" + long.removeprefix("--").removeprefix("no-").replace("-", "_").upper()
+    variable = "EVSTORE_" + field_of(names).upper()
     variables = [variable, also] if also else variable
     return click.option(*names, envvar=variables, show_envvar=True, **settings)
+
+
+def field_of(names: Sequence[str]) -> str:
+    """The setting that a flag of these names sets: base_url for --base-url."""
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
+    return long.removeprefix("--").removeprefix("no-").replace("-", "_")
 
 
 class SectionedCommand(click.Command):
@@ -51,9 +57,19 @@ class SectionedOption(click.Option):
         self.section = section
 
 
-def section(title: str) -> Callable[..., Callable[[Any], Any]]:
-    """`option`, for the options of one section."""
-    return functools.partial(option, cls=SectionedOption, section=title)
+def defaults_of(settings: type[Any], prefix: str = "") -> dict[str, Any]:
+    """The defaults of a dataclass's fields, by the names that click has for the flags `--PREFIX-FIELD`."""
+    return {prefix + field.name: field.default for field in fields(settings) if field.default is not MISSING}
+
+
+def section(title: str, defaults: Mapping[str, Any]) -> Callable[..., Callable[[Any], Any]]:
+    """`option`, for the options of one section. Those named in `defaults` have that default, if they give none."""
+
+    def make(*names: str, **settings: Any) -> Callable[[Any], Any]:
+        known = {"default": defaults[name]} if (name := field_of(names)) in defaults else {}
+        return option(*names, cls=SectionedOption, section=title, **known | settings)
+
+    return make
 
 
 folder_option = option(

@@ -96,9 +96,9 @@ async def open_services(
         config.folder,
         kernelspecs,
         launcher,
+        kept=Limits.of(config),
         limit=config.max_kernels,
         untracked=frozenset(config.untracked_message_types) or UNTRACKED,
-        kept=kept_output(config),
     )
     contents, sessions = Contents(store), Sessions(kernels)
     stop = stop or asyncio.Event()
@@ -129,7 +129,7 @@ async def open_services(
         asyncio.create_task(work)
         for work in (
             follow_moves(store, services.sessions),
-            Culler(kernels, culling_of(config)).run(),
+            Culler(kernels, Culling.of(config)).run(),
             services.terminals.cull(),
             stop_when_unused(services),
             services.kernel_output.run(),
@@ -145,21 +145,6 @@ async def open_services(
         services.uploads.close()
         await launcher.close()  # also when the application has never started
         await services.lab.close()
-
-
-def kept_output(config: Config) -> Limits:
-    """How much is kept of what kernels print for those who are not there."""
-    return Limits(memory=config.kept_output_memory, disk=config.kept_output_disk, cell=config.max_cell_output)
-
-
-def culling_of(config: Config) -> Culling:
-    """Which kernels are culled, by the settings."""
-    return Culling(
-        idle_timeout=config.cull_idle_timeout,
-        interval=config.cull_interval,
-        busy=config.cull_busy,
-        connected=config.cull_connected,
-    )
 
 
 def kernel_source(config: Config) -> tuple[Specs, Launcher]:

@@ -17,6 +17,7 @@ from evstore.cli.options import (
     PathType,
     database_of,
     db_option,
+    defaults_of,
     existing_folder,
     folder_option,
     make_directory,
@@ -24,7 +25,7 @@ from evstore.cli.options import (
     option,
 )
 from evstore.cli.output import count, describe_import, json_option, print_json, progress
-from evstore.config import MIB
+from evstore.config import Config
 from evstore.contents import Contents
 from evstore.events import Author
 from evstore.log.log import Moment
@@ -33,11 +34,12 @@ from evstore.transfer.exporting import Exported
 from evstore.transfer.exporting import export as export_tree
 from evstore.transfer.folder import Skipped, Source, Unreadable, open_file
 from evstore.transfer.importing import ACTOR, REFUSALS, Progress, Report, find, import_folder
+from evstore.units import MIB
 
 if TYPE_CHECKING:
     from evstore.http.client import Client
 
-PIECE = 4 * 1024 * 1024  # bytes of a file in one request to a server
+PIECE = 4 * MIB  # bytes of a file in one request to a server
 
 
 @click.command("import")
@@ -48,7 +50,7 @@ PIECE = 4 * 1024 * 1024  # bytes of a file in one request to a server
 @option(
     "--max-body-size",
     type=click.IntRange(min=1),
-    default=512 * MIB,
+    default=defaults_of(Config)["max_body_size"],
     show_default=True,
     help="The largest file to take in, in bytes.",
 )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from evstore.config import Config
 from evstore.errors import EvstoreError
 from evstore.kernels.activity import BUSY
 from evstore.kernels.kernel import Kernel
@@ -22,17 +23,24 @@ from evstore.periodic import every
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 300.0  # seconds
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Culling:
     """Which kernels are culled."""
 
-    idle_timeout: float = 0.0  # seconds without activity; 0 or less: culling is off
-    interval: float = INTERVAL  # seconds between looks at all kernels
-    busy: bool = False  # also those that are executing something
-    connected: bool = False  # also those that somebody is connected to
+    idle_timeout: float  # seconds without activity; 0 or less: culling is off
+    interval: float  # seconds between looks at all kernels
+    busy: bool  # also those that are executing something
+    connected: bool  # also those that somebody is connected to
+
+    @classmethod
+    def of(cls, config: Config) -> Culling:
+        return cls(
+            idle_timeout=config.cull_idle_timeout,
+            interval=config.cull_interval,
+            busy=config.cull_busy,
+            connected=config.cull_connected,
+        )
 
     def allows(self, state: str, idle: float, connections: int, own_timeout: float | None) -> bool:
         """Whether a kernel in this state, `idle` seconds after its last activity, is culled.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MIB = 1024 * 1024
+from evstore.config import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """All in bytes."""
 
-    memory: int = (
-        8 * MIB
-    )  # for each client that is away or slow, and for the cells of a kernel; the rest goes to disk
-    disk: int = 1024 * MIB  # likewise
-    cell: int = 64 * MIB  # of one cell's text, in the document
+    memory: int  # for each client that is away or slow, and for the cells of a kernel; the rest goes to disk
+    disk: int  # likewise
+    cell: int  # of one cell's text, in the document
+
+    @classmethod
+    def of(cls, config: Config) -> Limits:
+        return cls(
+            memory=config.kept_output_memory, disk=config.kept_output_disk, cell=config.max_cell_output
+        )

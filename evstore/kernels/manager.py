@@ -36,17 +36,17 @@ class Kernels:
         specs: Specs,
         launcher: Launcher,
         *,
+        kept: Limits,
         limit: int = 0,
         untracked: frozenset[str] = UNTRACKED,
-        kept: Limits | None = None,
     ) -> None:
-        """`limit` is how many may run, 0 any number; `untracked` are types of messages that are no activity;
-        `kept` is how much of their output is kept for those who are not there."""
+        """`kept` is how much of their output is kept for those who are not there; `limit` is how many may run,
+        0 any number; `untracked` are types of messages that are no activity."""
         self._folder = folder
         self._specs = specs
         self._launcher = launcher
         self._limit = limit
-        self._kept = kept or Limits()
+        self._kept = kept
         self.untracked = untracked
         self._last_activity = datetime.now(UTC)  # of those that have ended
         self._kernels: dict[str, Kernel] = {}

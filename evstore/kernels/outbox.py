@@ -18,11 +18,10 @@ from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 
+from evstore.units import MIB
+
 logger = logging.getLogger(__name__)
 
-MIB = 1024 * 1024
-MEMORY = 8 * MIB  # bytes per client, beyond which frames go to disk
-DISK = 1024 * MIB  # bytes per client
 PAGE = MIB  # bytes that are written or read back at a time
 LENGTH = 8  # bytes before each frame in the file
 
@@ -32,7 +31,8 @@ GapNotice = Callable[[bytes, int], bytes]  # the last lost frame, how many were 
 class Outbox:
     """A queue of frames: `head`, then the file, then `tail`, from the oldest to the youngest."""
 
-    def __init__(self, gap_notice: GapNotice, *, memory: int = MEMORY, disk: int = DISK) -> None:
+    def __init__(self, gap_notice: GapNotice, *, memory: int, disk: int) -> None:
+        """`memory` and `disk` are in bytes."""
         self._gap_notice = gap_notice
         self._memory = memory
         self._disk = disk

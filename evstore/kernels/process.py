@@ -159,7 +159,7 @@ class KernelProcess:
 class LocalLauncher:
     """A `Launcher` on this machine."""
 
-    def __init__(self, specs: KernelSpecManager, *, transport: str = "ipc") -> None:
+    def __init__(self, specs: KernelSpecManager, *, transport: str) -> None:
         self._specs = specs
         self._transport = transport
         self._runtime: Runtime | None = None

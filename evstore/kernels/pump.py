@@ -47,9 +47,9 @@ MAX_AWAY = 8  # clients
 class Pump:
     """Everything between one kernel's endpoint and its clients' websockets."""
 
-    def __init__(self, kernel_id: str, limits: Limits | None = None) -> None:
+    def __init__(self, kernel_id: str, limits: Limits) -> None:
         self._kernel_id = kernel_id
-        self.limits = limits or Limits()
+        self.limits = limits
         self.executions = Executions(self.limits)
         self._clients: dict[str, Client] = {}
         self._heir = self._add_client("")  # who was connected last: nobody, so far

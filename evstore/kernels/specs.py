@@ -68,7 +68,7 @@ class _FoundSpec(FoundSpec):
 class KernelSpecs:
     """The kernels of this machine. Every call looks on the disk, in a thread: they may be installed any time."""
 
-    def __init__(self, default: str = PYTHON) -> None:
+    def __init__(self, default: str) -> None:
         self._default = default
         self._warned: set[str] = set()
         self.manager = KernelSpecManager(log=quiet, kernel_spec_class=_FoundSpec)

@@ -31,10 +31,10 @@ RESTART = 1012  # the websocket close code of a server that stops; RFC 6455, 7.4
 class Options:
     """What an operator can choose."""
 
-    enabled: bool = True
-    command: Sequence[str] = ()  # of the shell; empty: the user's own
-    cull_idle_timeout: float = 0.0  # seconds without activity after which a terminal is ended; 0: never
-    cull_interval: float = 300.0  # seconds between looks for such
+    enabled: bool
+    command: Sequence[str]  # of the shell; empty: the user's own
+    cull_idle_timeout: float  # seconds without activity after which a terminal is ended; 0: never
+    cull_interval: float  # seconds between looks for such
 
     @classmethod
     def of(cls, config: Config) -> Options:

@@ -15,10 +15,12 @@ from typing import Any
 import psutil
 import pytest
 
+from evstore.config import Config
 from evstore.errors import CannotStart, NotFound, Unavailable
 from evstore.kernels import kernel as life
 from evstore.kernels import process, wire
 from evstore.kernels.kernel import Kernel
+from evstore.kernels.limits import Limits
 from evstore.kernels.manager import Kernels
 from evstore.kernels.process import LocalLauncher
 from evstore.kernels.specs import KernelSpecs
@@ -75,8 +77,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
 
 @pytest.fixture
 async def kernels(tmp_path: Path) -> AsyncIterator[Kernels]:
-    specs = KernelSpecs()
-    kernels = Kernels(tmp_path, specs, LocalLauncher(specs.manager))
+    config = Config(folder=tmp_path, db=tmp_path / "log.db")
+    specs = KernelSpecs(config.default_kernel)
+    launcher = LocalLauncher(specs.manager, transport=config.kernel_transport)
+    kernels = Kernels(tmp_path, specs, launcher, kept=Limits.of(config))
     yield kernels
     await kernels.close()
     assert descendants() == []

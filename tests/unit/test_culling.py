@@ -9,28 +9,32 @@ from evstore.kernels.culling import Culling, own_timeout
 HOUR = 3600.0
 
 
+def culling(idle_timeout: float, *, busy: bool = False, connected: bool = False) -> Culling:
+    return Culling(idle_timeout=idle_timeout, interval=HOUR, busy=busy, connected=connected)
+
+
 @pytest.mark.parametrize(
     ("rules", "state", "idle", "connections", "own", "is_culled"),
     [
-        (Culling(idle_timeout=HOUR), "idle", HOUR + 1, 0, None, True),
-        (Culling(idle_timeout=HOUR), "idle", HOUR, 0, None, False),
-        (Culling(idle_timeout=HOUR), "starting", HOUR + 1, 0, None, True),  # it never answered
-        (Culling(idle_timeout=0), "idle", 1e9, 0, None, False),
-        (Culling(idle_timeout=-1), "idle", 1e9, 0, None, False),
+        (culling(HOUR), "idle", HOUR + 1, 0, None, True),
+        (culling(HOUR), "idle", HOUR, 0, None, False),
+        (culling(HOUR), "starting", HOUR + 1, 0, None, True),  # it never answered
+        (culling(0), "idle", 1e9, 0, None, False),
+        (culling(-1), "idle", 1e9, 0, None, False),
         # somebody needs it
-        (Culling(idle_timeout=HOUR), "busy", HOUR + 1, 0, None, False),
-        (Culling(idle_timeout=HOUR), "idle", HOUR + 1, 1, None, False),
-        (Culling(idle_timeout=HOUR, busy=True), "busy", HOUR + 1, 0, None, True),
-        (Culling(idle_timeout=HOUR, busy=True), "busy", HOUR + 1, 1, None, False),
-        (Culling(idle_timeout=HOUR, connected=True), "idle", HOUR + 1, 2, None, True),
-        (Culling(idle_timeout=HOUR, connected=True), "busy", HOUR + 1, 2, None, False),
-        (Culling(idle_timeout=HOUR, connected=True, busy=True), "busy", HOUR + 1, 2, None, True),
+        (culling(HOUR), "busy", HOUR + 1, 0, None, False),
+        (culling(HOUR), "idle", HOUR + 1, 1, None, False),
+        (culling(HOUR, busy=True), "busy", HOUR + 1, 0, None, True),
+        (culling(HOUR, busy=True), "busy", HOUR + 1, 1, None, False),
+        (culling(HOUR, connected=True), "idle", HOUR + 1, 2, None, True),
+        (culling(HOUR, connected=True), "busy", HOUR + 1, 2, None, False),
+        (culling(HOUR, connected=True, busy=True), "busy", HOUR + 1, 2, None, True),
         # its kernelspec has a limit of its own
-        (Culling(idle_timeout=HOUR), "idle", 61, 0, 60.0, True),
-        (Culling(idle_timeout=HOUR), "idle", HOUR + 1, 0, 2 * HOUR, False),
-        (Culling(idle_timeout=HOUR), "idle", 1e9, 0, 0.0, False),
-        (Culling(idle_timeout=HOUR), "idle", 1e9, 0, -1.0, False),
-        (Culling(idle_timeout=HOUR), "busy", 61, 0, 60.0, False),
+        (culling(HOUR), "idle", 61, 0, 60.0, True),
+        (culling(HOUR), "idle", HOUR + 1, 0, 2 * HOUR, False),
+        (culling(HOUR), "idle", 1e9, 0, 0.0, False),
+        (culling(HOUR), "idle", 1e9, 0, -1.0, False),
+        (culling(HOUR), "busy", 61, 0, 60.0, False),
     ],
 )
 def test_culling(

@@ -14,8 +14,13 @@ from evstore.kernels import spool
 from evstore.kernels.execution import Execution, State, outputs
 from evstore.kernels.executions import Executions
 from evstore.kernels.limits import Limits
+from evstore.units import MIB
 
 pytestmark = pytest.mark.asyncio  # executions know the loop's time
+
+
+def limits(*, memory: int = 8 * MIB, disk: int = 100 * MIB, cell: int = MIB) -> Limits:
+    return Limits(memory=memory, disk=disk, cell=cell)
 
 
 @dataclass
@@ -150,7 +155,7 @@ def end(executions: Executions, msg_id: str = "1") -> None:
 
 @pytest.fixture
 def executions() -> Executions:
-    return Executions(Limits())
+    return Executions(limits())
 
 
 @pytest.mark.parametrize("piece", [0, module.PIECE], ids=["each message is a piece", "all are one"])
@@ -176,7 +181,7 @@ async def test_a_display_is_updated_by_another_cell(executions: Executions) -> N
 
 async def test_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PIECE", 1000)
-    executions = Executions(Limits(memory=3000))
+    executions = Executions(limits(memory=3000))
     execution = begin(executions)
     said = [stream(f"{number:<500}\n") for number in range(100)]
     for one in said:
@@ -191,7 +196,7 @@ async def test_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_displays_that_are_updated_for_ever_take_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PIECE", 0)
     monkeypatch.setattr(spool, "WASTE", 50_000)
-    executions = Executions(Limits(memory=0))
+    executions = Executions(limits(memory=0))
     execution = begin(executions)
     for one in (stream("before"), display("x", "i"), stream("after")):
         say(executions, one)
@@ -203,7 +208,7 @@ async def test_displays_that_are_updated_for_ever_take_bounded_room(monkeypatch:
 
 async def test_a_snapshot_can_be_read_when_all_has_gone_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PIECE", 0)
-    executions = Executions(Limits(memory=0))
+    executions = Executions(limits(memory=0))
     execution = begin(executions)
     say(executions, stream("x"))
     snapshot = execution.snapshot()
@@ -213,17 +218,17 @@ async def test_a_snapshot_can_be_read_when_all_has_gone_on(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "limits", [Limits(cell=2000), Limits(memory=0, disk=3000)], ids=["of a cell", "of a kernel"]
+    "limit", [limits(cell=2000), limits(memory=0, disk=3000)], ids=["of a cell", "of a kernel"]
 )
-async def test_a_limit_is_said_once(monkeypatch: pytest.MonkeyPatch, limits: Limits) -> None:
+async def test_a_limit_is_said_once(monkeypatch: pytest.MonkeyPatch, limit: Limits) -> None:
     monkeypatch.setattr(module, "PIECE", 100)
-    execution = begin(executions := Executions(limits))
+    execution = begin(executions := Executions(limit))
     for number in range(100):
         say(executions, stream(f"{number:<100}\n"))
     found = execution.snapshot().outputs()
     assert [one["name"] for one in found] == ["stdout", "stderr"]
     assert found[1] == shown(module.LIMIT_NOTICE, "stderr")
-    if limits.disk > 3000:  # the end of a cell counts more than its text
+    if limit.disk > 3000:  # the end of a cell counts more than its text
         say(executions, ERROR)
         assert execution.snapshot().outputs()[-1]["output_type"] == "error"
     assert execution.size < 5000
@@ -233,7 +238,7 @@ async def test_a_limit_is_said_once(monkeypatch: pytest.MonkeyPatch, limits: Lim
 
 
 async def test_pieces_after_a_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
-    execution = begin(executions := Executions(Limits()))
+    execution = begin(executions := Executions(limits()))
     say(executions, stream("a"))
     execution.snapshot()
     at = execution.cursor

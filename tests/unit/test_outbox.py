@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from evstore.kernels import outbox as module
 from evstore.kernels.outbox import Outbox
+from evstore.units import MIB
 
 SMALL, PAGE = 1000, 500
 
@@ -38,7 +39,7 @@ STEPS = st.lists(st.binary(max_size=700) | st.integers(1, 800), max_size=60)
 
 @given(STEPS)
 def test_first_in_first_out(steps: list[bytes | int]) -> None:
-    outbox = Outbox(notice, memory=SMALL)
+    outbox = Outbox(notice, memory=SMALL, disk=MIB)
     given_frames: list[bytes] = []
     taken: list[bytes] = []
     for step in steps:
@@ -54,7 +55,7 @@ def test_first_in_first_out(steps: list[bytes | int]) -> None:
 
 
 def test_memory_is_bounded_and_the_rest_is_on_disk() -> None:
-    outbox = Outbox(notice, memory=SMALL)
+    outbox = Outbox(notice, memory=SMALL, disk=MIB)
     source = random.Random(1)
     frames = [source.randbytes(source.randrange(300)) for _ in range(5000)]
     for frame in frames:
@@ -65,7 +66,7 @@ def test_memory_is_bounded_and_the_rest_is_on_disk() -> None:
 
 
 def test_a_frame_larger_than_everything() -> None:
-    outbox = Outbox(notice, memory=SMALL)
+    outbox = Outbox(notice, memory=SMALL, disk=MIB)
     frames = [b"first", b"x" * 10_000, b"y" * 10_000, b"last"]
     for frame in frames:
         outbox.put(frame)
@@ -73,7 +74,7 @@ def test_a_frame_larger_than_everything() -> None:
 
 
 def test_what_was_not_delivered_comes_first_again() -> None:
-    outbox = Outbox(notice, memory=SMALL)
+    outbox = Outbox(notice, memory=SMALL, disk=MIB)
     for number in range(100):
         outbox.put(b"%03d" % number * 20)
     taken = outbox.take(300)
@@ -86,7 +87,7 @@ def test_the_file_has_no_name_and_nobody_else_can_read_it(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    outbox = Outbox(notice, memory=10)
+    outbox = Outbox(notice, memory=10, disk=MIB)
     for _ in range(100):
         outbox.put(b"x" * 100)
     assert list(tmp_path.iterdir()) == []
@@ -135,7 +136,7 @@ def test_a_full_disk_costs_output_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "temporary_file", FullDisk)
-    outbox = Outbox(notice, memory=1000)
+    outbox = Outbox(notice, memory=1000, disk=MIB)
     for number in range(60):
         outbox.put(b"%02d" % number * 50, is_output=True)
         outbox.put(b"status %d" % number)
