@@ -1,11 +1,12 @@
-"""Doing something every so often, for as long as the server runs."""
+"""What is done as long as the server runs, whether anybody asks for something or not."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
 
 logger = logging.getLogger(__name__)
 
@@ -21,3 +22,23 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> NoReturn
             await work()
         except Exception:
             logger.exception("What is done every %g seconds has failed", seconds)
+
+
+@asynccontextmanager
+async def in_background(*works: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Run `works` beside the block, and cancel them at its end. One that fails is logged; the rest goes on."""
+    tasks = [asyncio.create_task(work) for work in works]
+    for task in tasks:
+        task.add_done_callback(_report)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.error("What is done in the background has failed: %s", task.get_coro(), exc_info=error)

@@ -39,6 +39,7 @@ from evstore.kernels.specs import KernelSpecs, Specs
 from evstore.lab import LabLoader
 from evstore.lab.sections import Sections
 from evstore.oldnotebooks import OldNotebooks
+from evstore.periodic import in_background
 from evstore.projections import tree
 from evstore.sessions import Sessions
 from evstore.store import Store
@@ -89,19 +90,9 @@ async def open_services(
 ) -> AsyncGenerator[Services]:
     """All services over an open store. Kernels and conversions end with the application, the rest at the end here."""
     secret = await asyncio.to_thread(load_secret, config.db.with_name("cookie_secret"))
-    replies = ReplyCache()
-    store.subscribe(replies.heard)
     kernelspecs, launcher = kernel_source(config)
-    kernels = Kernels(
-        config.folder,
-        kernelspecs,
-        launcher,
-        kept=Limits.of(config),
-        limit=config.max_kernels,
-        untracked=frozenset(config.untracked_message_types) or UNTRACKED,
-    )
-    contents, sessions = Contents(store), Sessions(kernels)
-    stop = stop or asyncio.Event()
+    kernels = make_kernels(config, kernelspecs, launcher)
+    contents, sessions, stop = Contents(store), Sessions(kernels), stop or asyncio.Event()
     services = Services(
         config=config,
         auth=Auth.of(config, secret),
@@ -112,7 +103,7 @@ async def open_services(
         checkpoints=Checkpoints(store),
         history=History(store),
         uploads=Uploads(config.max_body_size),
-        replies=replies,
+        replies=ReplyCache(),
         lab=LabLoader(config),
         sections=Sections.of(config),
         kernelspecs=kernelspecs,
@@ -125,26 +116,38 @@ async def open_services(
         converter=Converter(config.convert_timeout),
         stop=stop,
     )
-    background = [
-        asyncio.create_task(work)
-        for work in (
-            follow_moves(store, services.sessions),
-            Culler(kernels, Culling.of(config)).run(),
-            services.terminals.cull(),
-            stop_when_unused(services),
-            services.kernel_output.run(),
-        )
-    ]
+    store.subscribe(services.replies.heard)
     try:
-        yield services
+        async with in_background(*chores(services)):
+            yield services
     finally:
-        for task in background:
-            task.cancel()
-        await asyncio.wait(background)
         await services.kernel_output.close()
         services.uploads.close()
         await launcher.close()  # also when the application has never started
         await services.lab.close()
+
+
+def chores(services: Services) -> list[Coroutine[Any, Any, None]]:
+    """What is done as long as the server runs, whether anybody asks for something or not."""
+    return [
+        follow_moves(services.store, services.sessions),
+        Culler(services.kernels, Culling.of(services.config)).run(),
+        services.terminals.cull(),
+        stop_when_unused(services),
+        services.kernel_output.run(),
+    ]
+
+
+def make_kernels(config: Config, specs: Specs, launcher: Launcher) -> Kernels:
+    """The kernels, of which none runs yet."""
+    return Kernels(
+        config.folder,
+        specs,
+        launcher,
+        kept=Limits.of(config),
+        limit=config.max_kernels,
+        untracked=frozenset(config.untracked_message_types) or UNTRACKED,
+    )
 
 
 def kernel_source(config: Config) -> tuple[Specs, Launcher]:
