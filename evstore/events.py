@@ -113,6 +113,41 @@ class BodyErased:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutableChanged:
+    """The file became a program that can be started by its name, or is one no more (the x bits of its mode)."""
+
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitImported:
+    """A git commit was taken in: what its command did before this event, it did to the directory.
+
+    `commit` is its id in hex. `author` and `committer` are as git writes them, `Name <email> seconds zone`;
+    `encoding` is that of the message, when it is not UTF-8.
+    """
+
+    commit: str
+    author: str
+    committer: str
+    message: str
+    encoding: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagImported:
+    """A git tag was taken in: the directory as of the offset `source`, which is a commit's, has this name.
+
+    One with a message of its own says who made it, as `Name <email> seconds zone`.
+    """
+
+    name: str
+    source: Offset
+    tagger: str | None = None
+    message: str | None = None
+
+
 Event = (
     EntryCreated
     | FileSaved
@@ -124,6 +159,9 @@ Event = (
     | CheckpointDeleted
     | NotebookTrusted
     | BodyErased
+    | ExecutableChanged
+    | CommitImported
+    | TagImported
 )
 
 

@@ -20,6 +20,7 @@ from evstore.events import (
     ROOT,
     CheckpointCreated,
     CheckpointDeleted,
+    CommitImported,
     Digest,
     EntryCreated,
     EntryDeleted,
@@ -27,11 +28,13 @@ from evstore.events import (
     EntryMoved,
     EntryUndeleted,
     Event,
+    ExecutableChanged,
     FileRestored,
     FileSaved,
     Kind,
     NotebookTrusted,
     Offset,
+    TagImported,
 )
 from evstore.paths import ContentPath, check_path
 
@@ -163,6 +166,19 @@ def checkpoint(entry: Entry, label: str | None) -> Decision:
 def delete_checkpoint(entry: Entry, offset: Offset) -> Decision:
     """Unmark; the contents stay in the history."""
     return [(entry.id, CheckpointDeleted(checkpoint=offset))]
+
+
+def set_executable(entry: Entry, executable: bool, *, known: bool) -> Decision:
+    """Make the file a program, or one no more; `known` is what it is now."""
+    _file(entry)
+    return [] if executable == known else [(entry.id, ExecutableChanged(executable=executable))]
+
+
+def note_git(directory: Entry, event: CommitImported | TagImported) -> Decision:
+    """What was done to the directory came from a git commit, or has a name in git."""
+    if not directory.is_directory:
+        raise Invalid(f"{directory.path} is a file; a repository goes into a directory.")
+    return [(directory.id, event)]
 
 
 def _file(entry: Entry) -> None:

@@ -123,16 +123,30 @@ class Store:
 
         Raises what the command raises (then nothing of it happened), and Busy, Full or ReadOnly.
         """
+        return (await self.write_together([(command, author)], weight=weight))[0]
 
-        def run(tx: Tx) -> tuple[T, Work]:
-            work = Work(tx, author, self.known)
-            return command(work), work
+    async def write_together(
+        self, commands: Sequence[tuple[Callable[[Work], T], Author]], *, weight: int = 0
+    ) -> list[T]:
+        """Run commands, each on its author's behalf and after the one before it: all of them or, if one raises, none."""
 
-        result, _ = await self._engine.write(run, weight=weight, committed=self._committed)
-        return result
+        def run(tx: Tx) -> tuple[list[T], list[Work]]:
+            works: list[Work] = []
+            results: list[T] = []
+            for command, author in commands:
+                works.append(Work(tx, author, self.known))
+                results.append(command(works[-1]))
+            return results, works
 
-    def _committed(self, done: tuple[Any, Work]) -> None:
-        _, work = done
+        results, _ = await self._engine.write(run, weight=weight, committed=self._committed)
+        return results
+
+    def _committed(self, done: tuple[Any, list[Work]]) -> None:
+        for work in done[1]:
+            self._heed(work)
+
+    def _heed(self, work: Work) -> None:
+        """A command is on stable storage: remember what it stored, and tell what it did."""
         self.known.add(work.stored)
         for entry in work.unchanged:
             self._confirmed[entry] = log.wall_clock()

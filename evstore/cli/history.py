@@ -17,10 +17,13 @@ from evstore.cli.output import json_option, local_time, print_json, print_table
 from evstore.events import (
     CheckpointCreated,
     CheckpointDeleted,
+    CommitImported,
     EntryCreated,
     EntryMoved,
+    ExecutableChanged,
     FileRestored,
     FileSaved,
+    TagImported,
     format_id,
 )
 from evstore.history import FAR, History, Told
@@ -107,6 +110,13 @@ async def _detail(store: Store, told: Told) -> str:
             return label or ""
         case CheckpointDeleted(checkpoint=checkpoint):
             return f"of {checkpoint}"
+        case ExecutableChanged(executable=executable):
+            return "yes" if executable else "no"
+        case CommitImported(commit=commit, message=message):
+            subject = message.lstrip().partition("\n")[0]
+            return f"{commit[:10]} {subject}"
+        case TagImported(name=name, source=source):
+            return f"{name}, as of {source}"
         case _:
             return ""
 

@@ -15,14 +15,17 @@ from evstore.events import (
     BodyErased,
     CheckpointCreated,
     CheckpointDeleted,
+    CommitImported,
     EntryCreated,
     EntryDeleted,
     EntryMoved,
     EntryUndeleted,
+    ExecutableChanged,
     FileRestored,
     FileSaved,
     NotebookTrusted,
     Recorded,
+    TagImported,
 )
 
 LIMIT = 128 * 1024 * 1024  # bytes in all
@@ -101,6 +104,8 @@ class ReplyCache:
                 case NotebookTrusted(digest=digest) | BodyErased(digest=digest):
                     self._forget(digest)
                 case CheckpointCreated() | CheckpointDeleted():
+                    pass
+                case ExecutableChanged() | CommitImported() | TagImported():  # no reply shows them
                     pass
                 case EntryCreated() | EntryMoved() | EntryDeleted() | EntryUndeleted():
                     self._replies.clear()

@@ -19,6 +19,7 @@ from evstore.events import (
     CheckpointDeleted,
     FileRestored,
     FileSaved,
+    TagImported,
     format_id,
     format_time,
 )
@@ -127,6 +128,7 @@ def version(told: Told) -> Model:
     """One line of an entry's history."""
     recorded, event = told.recorded, told.recorded.event
     saved = event if isinstance(event, FileSaved | FileRestored) else None
+    label = event.label if isinstance(event, CheckpointCreated) else None
     return {
         "offset": recorded.offset,
         "at": format_time(recorded.at),
@@ -136,9 +138,9 @@ def version(told: Told) -> Model:
         "kind": told.kind,
         "digest": saved.digest.hex() if saved else None,
         "size": saved.size if saved else None,
-        "label": event.label if isinstance(event, CheckpointCreated) else None,
+        "label": event.name if isinstance(event, TagImported) else label,
         "checkpoint": event.checkpoint if isinstance(event, CheckpointDeleted) else None,
-        "source": event.source if isinstance(event, FileRestored) else None,
+        "source": event.source if isinstance(event, FileRestored | TagImported) else None,
     }
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from evstore.engine.base import Tx
 from evstore.events import Recorded
 from evstore.log import log
-from evstore.projections import checkpoints, history, tree, trust
+from evstore.projections import checkpoints, history, modes, tree, trust
 
 REPLAY_PAGE = 20_000  # events applied at a time when catching up
 
@@ -33,7 +33,7 @@ class Projection(Protocol):
         ...
 
 
-ALL: tuple[Projection, ...] = (tree, checkpoints, history, trust)
+ALL: tuple[Projection, ...] = (tree, checkpoints, history, trust, modes)
 
 
 def apply(tx: Tx, batch: Sequence[Recorded]) -> None:

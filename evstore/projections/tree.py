@@ -23,17 +23,20 @@ from evstore.events import (
     BodyErased,
     CheckpointCreated,
     CheckpointDeleted,
+    CommitImported,
     Digest,
     EntryCreated,
     EntryDeleted,
     EntryId,
     EntryMoved,
     EntryUndeleted,
+    ExecutableChanged,
     FileRestored,
     FileSaved,
     Kind,
     NotebookTrusted,
     Recorded,
+    TagImported,
 )
 from evstore.paths import ContentPath
 
@@ -164,6 +167,8 @@ def apply(tx: Tx, batch: Sequence[Recorded]) -> None:
                 )
             case CheckpointCreated() | CheckpointDeleted() | NotebookTrusted() | BodyErased():
                 pass
+            case ExecutableChanged() | CommitImported() | TagImported():
+                pass
     changes.write()
 
 
@@ -246,6 +251,14 @@ def members(tx: Tx, directory: Entry, at: int = NOW) -> Iterator[Entry]:
     """What a directory holds, by name."""
     for row in tx.rows(_MEMBERS, (at, directory.id)):
         yield _entry(row, directory.path.child(row[2]))
+
+
+def names(tx: Tx, directory: EntryId, limit: int) -> list[str]:
+    """The names of up to `limit` of a directory's members now, without looking at what they are."""
+    rows = tx.rows(
+        "select name from places where parent = ? and until = ? limit ?", (directory, FOREVER, limit)
+    )
+    return [row[0] for row in rows]
 
 
 def place(tx: Tx, entry: EntryId, at: int = NOW) -> Place | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from evstore.contents import Contents, Save
+from evstore.contents import Contents, Save, create
 from evstore.engine.base import Tx
-from evstore.errors import DatabaseError, Invalid, Locked
-from evstore.events import Author, EntryDeleted, EntryId
+from evstore.errors import DatabaseError, Exists, Invalid, Locked
+from evstore.events import Author, EntryDeleted, EntryId, Kind
 from evstore.log import bodies, log
 from evstore.paths import ContentPath
 from evstore.store import Store, Work
@@ -65,6 +65,22 @@ async def test_all_events_of_a_command_carry_its_id_and_author(store: Store) -> 
     await save(store, "f", b"x")
     created, saved = await store.read(lambda tx: log.after(tx, 0))
     assert (created.command, created.actor) == (saved.command, saved.actor) == (AUTHOR.command, "tester")
+
+
+async def test_commands_written_together_are_each_its_authors_and_all_or_none(store: Store) -> None:
+    heard: list[tuple[str, int]] = []
+    store.subscribe(lambda recorded: heard.extend((one.actor, one.offset) for one in recorded))
+
+    def make(name: str) -> Callable[[Work], str]:
+        return lambda work: create(work, ContentPath(name), Kind.DIRECTORY).name
+
+    ann, ben = Author.new("ann"), Author.new("ben")
+    assert await store.write_together([(make("a"), ann), (make("a/b"), ben)]) == ["a", "b"]
+    with pytest.raises(Exists):
+        await store.write_together([(make("c"), ann), (make("a"), ben)])
+    found = await store.read(lambda tx: log.after(tx, 0))
+    assert [(one.actor, one.command) for one in found] == [("ann", ann.command), ("ben", ben.command)]
+    assert heard == [("ann", 1), ("ben", 2)]
 
 
 async def test_a_moment_is_an_offset_or_a_time(store: Store) -> None:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from evstore import rules
 from evstore.checkpoints import Checkpoints
 from evstore.contents import Contents, Save
 from evstore.engine.sqlite import SqliteTx
 from evstore.errors import DatabaseError
-from evstore.events import Author
+from evstore.events import Author, CommitImported, TagImported
 from evstore.history import History
 from evstore.log import bodies
 from evstore.paths import ContentPath
-from evstore.store import Store
+from evstore.projections import tree
+from evstore.store import Store, Work
 from evstore.verifying import Problem, differences, verify
 
 NOTES, GONE, BACK, SUB = (ContentPath(name) for name in ("notes.txt", "gone.txt", "back.txt", "sub"))
@@ -57,6 +59,19 @@ async def make_history(store: Store) -> None:
     (sub,) = [one.entry for one in await history.deleted(ContentPath("")) if one.path == SUB]
     await history.undelete(sub, None, me())
     await contents.copy(SUB, ContentPath("copy"), me(), exact=True)
+    await store.write(take_commit, me())
+
+
+def take_commit(work: Work) -> None:
+    """A command: what the import of a git commit leaves, and of a tag on it."""
+    notes, top = tree.entry_at(work.tx, NOTES), tree.root(work.tx)
+    assert notes is not None
+    work.append(rules.set_executable(notes, True, known=False))
+    commit = CommitImported(
+        commit="ab" * 20, author="A <a@x> 1 +0000", committer="A <a@x> 1 +0000", message="m\n"
+    )
+    (recorded,) = work.append(rules.note_git(top, commit))
+    work.append(rules.note_git(top, TagImported(name="v1", source=recorded.offset)))
 
 
 @pytest.fixture
@@ -137,7 +152,7 @@ def test_every_bit_of_an_event_counts(db: Path) -> None:
         ('delete from events where "offset" = 7', Problem("event 8", "the events 7 to 7 are missing")),
         (
             'delete from events where "offset" = (select "offset" from head)',
-            Problem("event 18", "the log ends here, but its head says offset 19"),
+            Problem("event 21", "the log ends here, but its head says offset 22"),
         ),
     ],
 )

@@ -15,6 +15,7 @@ from evstore.events import (
     BodyErased,
     CheckpointCreated,
     CheckpointDeleted,
+    CommitImported,
     Digest,
     EntryCreated,
     EntryDeleted,
@@ -22,11 +23,13 @@ from evstore.events import (
     EntryMoved,
     EntryUndeleted,
     Event,
+    ExecutableChanged,
     FileRestored,
     FileSaved,
     Kind,
     NotebookTrusted,
     Offset,
+    TagImported,
     format_time,
     new_id,
 )
@@ -37,6 +40,7 @@ ids = st.binary(min_size=16, max_size=16).map(EntryId)
 digests = st.binary(min_size=32, max_size=32).map(Digest)
 numbers = st.integers(0, 1 << 60)
 names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
+texts = st.text(st.characters(exclude_categories=("Cs",)))
 offsets = numbers.map(Offset)
 events = st.one_of(
     st.builds(
@@ -52,10 +56,20 @@ events = st.one_of(
     st.builds(EntryDeleted),
     st.builds(EntryUndeleted, parent=ids, name=names),
     st.builds(FileRestored, digest=digests, size=numbers, source=offsets),
-    st.builds(CheckpointCreated, label=st.none() | st.text(st.characters(exclude_categories=("Cs",)))),
+    st.builds(CheckpointCreated, label=st.none() | texts),
     st.builds(CheckpointDeleted, checkpoint=offsets),
     st.builds(NotebookTrusted, digest=digests),
     st.builds(BodyErased, digest=digests, reason=names),
+    st.builds(ExecutableChanged, executable=st.booleans()),
+    st.builds(
+        CommitImported,
+        commit=names,
+        author=texts,
+        committer=texts,
+        message=texts,
+        encoding=st.none() | names,
+    ),
+    st.builds(TagImported, name=names, source=offsets, tagger=st.none() | texts, message=st.none() | texts),
 )
 
 

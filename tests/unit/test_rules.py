@@ -18,16 +18,19 @@ from evstore.events import (
     EntryId,
     EntryMoved,
     EntryUndeleted,
+    ExecutableChanged,
     FileRestored,
     FileSaved,
     Kind,
     NotebookTrusted,
     Offset,
+    TagImported,
 )
 from evstore.paths import ContentPath
 
 A, B = Digest(b"a" * 32), Digest(b"b" * 32)
 NEW = EntryId(b"n" * 16)
+TAG = TagImported(name="v1", source=Offset(7))
 
 
 def entry(path: str, kind: Kind = Kind.FILE, digest: Digest | None = A) -> Entry:
@@ -162,6 +165,25 @@ def test_restore(given: Entry, then: Any, outcome: Any) -> None:
 )
 def test_checkpoint(given: Entry, outcome: Any) -> None:
     _check(lambda: rules.checkpoint(given, "l"), outcome)
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "outcome"),
+    [
+        (FILE, False, [(FILE.id, ExecutableChanged(executable=True))]),
+        (FILE, True, []),
+        (FOLDER, False, Invalid),
+    ],
+)
+def test_set_executable(given: Entry, known: bool, outcome: Any) -> None:
+    _check(lambda: rules.set_executable(given, True, known=known), outcome)
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome"), [(TOP, [(ROOT, TAG)]), (FOLDER, [(FOLDER.id, TAG)]), (FILE, Invalid)]
+)
+def test_note_git(given: Entry, outcome: Any) -> None:
+    _check(lambda: rules.note_git(given, TAG), outcome)
 
 
 def _check(decide: Any, outcome: Any) -> None:
