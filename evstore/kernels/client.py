@@ -7,52 +7,26 @@ restarted, comes back with the same session id and goes on where it was.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
-from typing import Protocol
 
 from evstore.kernels.endpoint import Channels, Endpoint
 from evstore.kernels.executions import Executions
+from evstore.kernels.flow import Flow, Link
 from evstore.kernels.messages import BadMessage, json_object
 from evstore.kernels.outbox import Outbox
 from evstore.kernels.wire import Message, to_v1
 
 logger = logging.getLogger(__name__)
 
-BATCH = 256 * 1024  # bytes of frames that are handed to the websocket at a time
 HELD = 128 * 1024 * 1024  # bytes that a client may send while the kernel does not listen
 RETRY = 0.05  # seconds until a full queue to the kernel is tried again
-FAREWELL = 2  # seconds that a client gets for its last messages
 
 # Why a websocket is closed. After 1000 and 1001 JupyterLab stays away, after all others it comes back.
 FINAL = 1000  # the kernel is gone for good
 RESTART = 1012  # the server is stopped
 TRY_AGAIN_LATER = 1013
 REPLACED = 4001  # a newer websocket with the same session id has taken over
-
-
-class Link(Protocol):
-    """The way to a connected client: its websocket."""
-
-    def write(self, frames: list[bytes]) -> bool:
-        """Send v1 frames, in order. Returns whether there is room for more at once.
-
-        Raises ConnectionError, with nothing sent, when the client is gone.
-        """
-        ...
-
-    async def drain(self) -> None:
-        """Wait until there is room. Raises ConnectionError when the client is gone."""
-        ...
-
-    def undelivered(self) -> list[bytes]:
-        """The frames that were written and may not have arrived, when the link is lost."""
-        ...
-
-    def close(self, code: int, reason: str) -> None:
-        """Begin to close the websocket."""
-        ...
 
 
 class Page:
@@ -64,20 +38,18 @@ class Page:
         self.has_left = False  # it has closed the link itself, as pages do when they are closed
 
 
-class Client:
+class Client(Flow[Link]):
     """A session at a kernel, connected or away."""
 
     def __init__(self, session: str, outbox: Outbox, executions: Executions) -> None:
+        super().__init__(outbox)
         self.session = session
-        self.outbox = outbox
         self._executions = executions  # the kernel's, whoever asked for them
-        self.link: Link | None = None
         self.page = Page()
         self._channels: Channels | None = None
         self._listening = False  # the kernel is up: what the client sends goes through
         self._held: deque[Message] = deque()
         self._held_size = 0
-        self._draining: asyncio.Task[None] | None = None  # while the websocket is backed up
 
     # the kernel's side
 
@@ -100,25 +72,6 @@ class Client:
         self._held_size = 0
         self._listening = False
 
-    def put(self, frame: bytes, *, is_output: bool = False) -> None:
-        """A v1 frame for this client, to be sent with the next `flush`."""
-        self.outbox.put(frame, is_output=is_output)
-
-    def flush(self) -> None:
-        """Send what is in the outbox, as much as the websocket takes; the rest follows by itself."""
-        link = self.link
-        if link is None or self._draining is not None:
-            return
-        while frames := self.outbox.take(BATCH):
-            try:
-                has_room = link.write(frames)
-            except ConnectionError:  # its handler will notice, too
-                self.outbox.put_back(frames)
-                return
-            if not has_room:
-                self._draining = asyncio.create_task(self._drain(link))
-                return
-
     def _reply(self, channel: str, parts: list[bytes]) -> None:
         try:
             header = json_object(parts[0])
@@ -132,11 +85,8 @@ class Client:
     # the websocket's side
 
     def connect(self, link: Link) -> Link | None:
-        """Use this link from now on. Returns the link that it replaces, if that was still there."""
-        replaced = self.disconnect(self.link)
-        self.link = link
+        replaced = super().connect(link)
         self.page.is_connected, self.page.has_left = True, False
-        self.flush()
         return replaced
 
     def pass_to(self, session: str) -> None:
@@ -147,15 +97,10 @@ class Client:
         self.session, self.page = session, Page()
 
     def disconnect(self, link: Link | None) -> Link | None:
-        """The link is gone. Returns it, or None when another one has replaced it already."""
-        if link is None or link is not self.link:
-            return None
-        if self._draining is not None:
-            self._draining.cancel()
-        self._draining = self.link = None
-        self.outbox.put_back(link.undelivered())
-        self.page.left_at, self.page.is_connected = asyncio.get_running_loop().time(), False
-        return link
+        lost = super().disconnect(link)
+        if lost is not None:
+            self.page.left_at, self.page.is_connected = asyncio.get_running_loop().time(), False
+        return lost
 
     def receive(self, message: Message) -> None:
         """A checked message from the client: pass it on, or hold it until the kernel listens."""
@@ -176,13 +121,7 @@ class Client:
 
     async def part(self, code: int, reason: str) -> None:
         """Bring the last messages to the client, close its websocket and end the session."""
-        link = self.link
-        if link is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL):
-                    while self._draining is not None and not self._draining.done():
-                        await asyncio.wait((self._draining,))
-            link.close(code, reason)
+        await self.finish(code, reason)
         self.close()
 
     def close(self) -> None:
@@ -203,12 +142,3 @@ class Client:
 
     def _retry(self) -> None:
         asyncio.get_running_loop().call_later(RETRY, self._send_held)
-
-    async def _drain(self, link: Link) -> None:
-        """Wait until the websocket has room again, and go on."""
-        try:
-            await link.drain()
-        except ConnectionError:
-            return  # and leave it so: nothing more can be sent
-        self._draining = None
-        self.flush()

@@ -12,9 +12,10 @@ from pathlib import Path
 from evstore.errors import CannotRestart, CannotStart, EvstoreError, NotFound
 from evstore.kernels.actions import Actions
 from evstore.kernels.activity import DEAD, RESTARTING
-from evstore.kernels.client import FINAL, Client, Link
+from evstore.kernels.client import FINAL, Client
 from evstore.kernels.endpoint import Ended, Endpoint, Process
 from evstore.kernels.executions import Executions
+from evstore.kernels.flow import Link
 from evstore.kernels.limits import Limits
 from evstore.kernels.place import Place
 from evstore.kernels.pump import Pump

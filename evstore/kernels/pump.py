@@ -26,10 +26,11 @@ from typing import Any
 
 from evstore.kernels import messages
 from evstore.kernels.activity import Activity
-from evstore.kernels.client import REPLACED, Client, Link
+from evstore.kernels.client import REPLACED, Client
 from evstore.kernels.endpoint import Endpoint, Subscription
 from evstore.kernels.execution import Execution
 from evstore.kernels.executions import Executions
+from evstore.kernels.flow import Link
 from evstore.kernels.limits import Limits
 from evstore.kernels.messages import BadMessage
 from evstore.kernels.outbox import Outbox

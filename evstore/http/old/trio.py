@@ -8,7 +8,6 @@ of its own, for a script may wait for its answer before it reads what was printe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -18,7 +17,8 @@ from aiohttp import web
 
 from evstore.http.link import SocketLink
 from evstore.kernels import dialect, messages
-from evstore.kernels.client import BATCH, FAREWELL, FINAL, REPLACED, Client
+from evstore.kernels.client import FINAL, REPLACED, Client
+from evstore.kernels.flow import BATCH, Flow
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.limits import Limits
 from evstore.kernels.outbox import Outbox
@@ -39,76 +39,34 @@ class OldLink(SocketLink):
         return dialect.to_old(frame, version=self.version)
 
 
-class Lane:
-    """One channel: what waits for the client, in memory and on disk (evstore/kernels/outbox.py), and its websocket."""
+class Lane(Flow[OldLink]):
+    """One channel: what waits for the client, in memory and on disk, and its websocket."""
 
     def __init__(self, limits: Limits) -> None:
-        self.outbox = Outbox(_gap_notice, memory=limits.memory, disk=limits.disk)
-        self.link: OldLink | None = None
+        super().__init__(Outbox(_gap_notice, memory=limits.memory, disk=limits.disk))
         self._room = limits.memory + limits.disk  # bytes that wait for one that has lost its websocket
         self._is_wanted = False  # the client has opened it, and not closed it
-        self._draining: asyncio.Task[None] | None = None  # while the websocket is backed up
 
-    def open(self, link: OldLink) -> OldLink | None:
-        """Use this websocket from now on. Returns the one that it replaces, if that was still there."""
-        replaced = self.link
-        self.shut()
-        self.link = link
+    def connect(self, link: OldLink) -> OldLink | None:
+        replaced = super().connect(link)
         self._is_wanted = True
-        self.flush()
         return replaced
 
-    def shut(self) -> None:
-        """The websocket is gone. What has not arrived waits for the next."""
-        if self._draining is not None:
-            self._draining.cancel()
-        if self.link is not None:
-            self.outbox.put_back(self.link.undelivered())
-            self._is_wanted = not self.link.has_left
-        self._draining = self.link = None
+    def disconnect(self, link: OldLink | None) -> OldLink | None:
+        lost = super().disconnect(link)
+        if lost is not None:
+            self._is_wanted = not lost.has_left
+        return lost
 
-    def put(self, frame: bytes, *, is_output: bool) -> None:
+    def put(self, frame: bytes, *, is_output: bool = False) -> None:
+        """A v1 frame, which waits for a client that is away only while there is room."""
         room = self._room if self._is_wanted else ROOM
         if self.link is not None or self.outbox.in_memory + self.outbox.on_disk < room:
-            self.outbox.put(frame, is_output=is_output)
-
-    def flush(self) -> None:
-        """Send as much as the websocket takes; the rest follows by itself."""
-        link = self.link
-        if link is None or self._draining is not None:
-            return
-        while frames := self.outbox.take(BATCH):
-            try:
-                has_room = link.write(frames)
-            except ConnectionError:  # its handler will notice, too
-                self.outbox.put_back(frames)
-                return
-            if not has_room:
-                self._draining = asyncio.create_task(self._drain(link))
-                return
-
-    async def finish(self, code: int, reason: str) -> None:
-        """Bring the last messages to the client, for a while, and close."""
-        link = self.link
-        if link is None:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
-                while self._draining is not None and not self._draining.done():
-                    await asyncio.wait((self._draining,))
-        link.close(code, reason)
-
-    async def _drain(self, link: OldLink) -> None:
-        try:
-            await link.drain()
-        except ConnectionError:
-            return  # and leave it so: nothing more can be sent
-        self._draining = None
-        self.flush()
+            super().put(frame, is_output=is_output)
 
 
 class Trio:
-    """Up to three websockets of one session, and its client at the kernel (a Link of evstore/kernels/client.py)."""
+    """Up to three websockets of one session, and its client at the kernel (a Link of evstore/kernels/flow.py)."""
 
     def __init__(self, kernel: Kernel, session: str, ended: Callable[[], None]) -> None:
         self.session = session
@@ -126,7 +84,7 @@ class Trio:
     def join(self, channel: str, link: OldLink) -> None:
         """A websocket has been opened. The kernel is connected when output can be heard, or nobody waits for it."""
         link.version = self._version
-        if replaced := self._lanes[channel].open(link):
+        if replaced := self._lanes[channel].connect(link):
             replaced.close(REPLACED, "Replaced by a newer connection of the same session.")
         if channel == "iopub":
             self._connect()
@@ -135,10 +93,7 @@ class Trio:
 
     def leave(self, channel: str, link: OldLink) -> None:
         """A websocket is gone, perhaps because a newer one has its place."""
-        if self._lanes[channel].link is not link:
-            return
-        self._lanes[channel].shut()
-        if self._links():
+        if not self._lanes[channel].disconnect(link) or self._links():
             return
         if self._timer is not None:
             self._timer.cancel()
