@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evstore.clusters.model import Profile
 from evstore.errors import NotFound, Unavailable
+from evstore.threads import LoopThread
 
 if TYPE_CHECKING:
     from evstore.clusters.parallel import Parallel
@@ -100,7 +99,7 @@ class Clusters:
             if self._is_closed:
                 raise Unavailable(STOPPING)
             if self._open is None:
-                thread = LoopThread()
+                thread = LoopThread("clusters")
                 self._open = thread, await thread.run(_open(self._folder))
             thread, parallel = self._open
             doing = thread.run(work(parallel))
@@ -117,31 +116,3 @@ async def _open(folder: Path) -> Parallel:
     from evstore.clusters.parallel import Parallel
 
     return Parallel(folder)
-
-
-class LoopThread:
-    """An event loop on a thread of its own, for coroutines that block."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._running: set[Future[Any]] = set()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="clusters", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
-        """Run a coroutine there; the result comes to the caller's event loop."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
-        return asyncio.wrap_future(future)
-
-    def cancel_all(self) -> None:
-        """Cancel what is running. It may go on for a while to clean up."""
-        for future in list(self._running):
-            future.cancel()
-
-    def stop(self) -> None:
-        """End the thread; this blocks until it has ended."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()

@@ -13,9 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from dataclasses import asdict, replace
-from threading import Thread
 from typing import Any, TypeVar
 
 from jupyterlab.commands import AppOptions
@@ -27,6 +25,7 @@ from evstore.config import Config
 from evstore.errors import Forbidden, Unprocessable
 from evstore.lab.folders import Folders
 from evstore.lab.plugins import Plugins
+from evstore.threads import LoopThread
 
 HALF = "Its other half is an extension of jupyter_server, which evstore does not run."
 READ_ONLY = (
@@ -44,7 +43,7 @@ class Extensions:
         self._folders = folders
         self._plugins = plugins
         self._can_install = config.allow_extension_install
-        self._thread: _LoopThread | None = None
+        self._thread: LoopThread | None = None
         self._made: ExtensionManager | None = None
         self._installing = asyncio.Lock()
 
@@ -90,7 +89,7 @@ class Extensions:
     async def close(self) -> None:
         """End the thread. What pip has begun it finishes first: half of an extension helps nobody."""
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.close)
+            await asyncio.to_thread(self._thread.stop)
 
     async def _list(
         self, query: str | None, page: int, per_page: int, refresh: bool
@@ -122,7 +121,7 @@ class Extensions:
         return asdict(result)
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        self._thread = self._thread or _LoopThread()
+        self._thread = self._thread or LoopThread("extension manager")
         return await self._thread.run(work)
 
     def _manager(self) -> ExtensionManager:
@@ -151,31 +150,6 @@ def manager_metadata(config: Config) -> dict[str, Any]:
     if config.allow_extension_install:
         return {"name": "PyPI", "can_install": True, "install_path": sys.prefix}
     return {"name": "read-only", "can_install": False, "install_path": None}
-
-
-class _LoopThread:
-    """A thread with an event loop."""
-
-    def __init__(self) -> None:
-        ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-        self._thread = Thread(
-            target=lambda: asyncio.run(self._main(ready)), name="extension manager", daemon=True
-        )
-        self._thread.start()
-        self._loop, self._end = ready.result()
-
-    async def _main(self, ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
-        end = asyncio.Event()
-        ready.set_result((asyncio.get_running_loop(), end))
-        await end.wait()
-
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, awaited on the loop of the caller."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
 
 
 def _half(extension: ExtensionPackage) -> ExtensionPackage:
