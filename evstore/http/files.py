@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from email.utils import formatdate
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from evstore.http.services import services
 
 SANDBOX = "sandbox allow-scripts"  # no allow-same-origin: a page from here can't use the user's session
 TEN_YEARS = 315_360_000  # seconds
+NO_HEADER = re.compile(r'[\x00-\x1f\x7f"\\]')  # what would end a quoted string, or the header
 OWN_CHARSET = ("text/html", "text/xml")  # these say in themselves how they are written
 
 
@@ -54,9 +56,16 @@ def sandboxed(base_url: str) -> str:
     return content_security_policy(base_url, SANDBOX)
 
 
-def attachment(name: str) -> str:
-    """The Content-Disposition of a download, whatever the characters of its name (RFC 6266)."""
-    return f"attachment; filename*=utf-8''{quote(name, safe='')}"
+def attachment(name: str, *, plain: bool = False) -> str:
+    """The Content-Disposition of a download, whatever the characters of its name (RFC 6266).
+
+    `plain`: also for clients that know ASCII only, with a stand-in for every other character.
+    """
+    escaped = f"filename*=utf-8''{quote(name, safe='')}"
+    if not plain:
+        return f"attachment; {escaped}"
+    stand_in = NO_HEADER.sub("_", name.encode("ascii", "replace").decode())
+    return f'attachment; filename="{stand_in}"; {escaped}'
 
 
 def mimetype_of(name: str) -> str:

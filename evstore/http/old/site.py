@@ -21,6 +21,7 @@ from evstore.events import EntryId, format_id
 from evstore.http import notebook7, outgoing
 from evstore.http.contents import offset_header
 from evstore.http.convert import render, while_connected
+from evstore.http.files import attachment
 from evstore.http.incoming import Preconditions, off_loop, read_body
 from evstore.http.old.notebooks import asked_version, content_to_save, given_name
 from evstore.http.redirect import redirect
@@ -208,11 +209,9 @@ async def _new(app: Services, request: web.Request) -> Entry:
 
 
 def _download(entry: Entry, name: str, mimetype: str, data: bytes) -> web.Response:
-    plain = name.encode("ascii", "replace").decode().translate({34: "_", 92: "_", 127: "_"})
-    plain = re.sub("[\\x00-\\x1f]", "_", plain)
     headers = {
         "Content-Type": mimetype,
-        "Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=utf-8''{quote(name, safe='')}",
+        "Content-Disposition": attachment(name, plain=True),
         "Last-Modified": outgoing.headers_of(entry)["Last-Modified"],
         "Cache-Control": "no-cache",
     }
