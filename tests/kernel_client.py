@@ -122,7 +122,10 @@ class KernelClient:
         return messages
 
     async def done(self, request: str) -> list[Message]:
-        """All messages until this execution's reply and its idle have come."""
+        """All messages until this execution's reply and its idle have come.
+
+        Either may have come already, while something else was waited for: replies and output overtake each other.
+        """
         missing = {"status", "execute_reply"}
 
         def is_last(message: Message) -> bool:
@@ -130,6 +133,8 @@ class KernelClient:
                 missing.discard(message.type)
             return not missing
 
+        if any(is_last(message) for message in self.seen):
+            return []
         return await self.until(is_last)
 
     async def run(self, code: str, **options: Any) -> str:
