@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from evstore.kernels import outbox, pump
+from evstore.units import MIB
 from tests.helpers import TOKEN, Server
 from tests.kernel_client import KernelClient, connected, eventually, kernel_model, start_kernel
 
@@ -142,10 +143,10 @@ async def test_memory_stays_bounded_while_nobody_reads(server: Server, kernel: s
     async def all_printed() -> bool:
         nonlocal highest
         highest = max(highest, waiting.in_memory)
-        return waiting._written > 80 * outbox.MIB
+        return waiting._written > 80 * MIB
 
     await eventually(all_printed)
-    assert highest < outbox.MEMORY + 2 * outbox.PAGE
+    assert highest < server.services.config.kept_output_memory + 2 * outbox.PAGE
     async with connected(server, kernel, "same") as back:
         await back.until(lambda one: "1999" in one.text)
         assert numbers(back) == list(range(2000))
@@ -212,7 +213,9 @@ async def test_a_client_that_does_not_read_slows_nobody(
     slow = server.services.kernels.get(kernel)._pump._clients["slow"]
     assert slow.link is not None
     assert slow.outbox  # it waits there,
-    assert slow.outbox.in_memory <= outbox.MEMORY + outbox.PAGE  # and mostly on disk
+    assert (
+        slow.outbox.in_memory <= server.services.config.kept_output_memory + outbox.PAGE
+    )  # and mostly on disk
 
 
 async def everything(client: KernelClient) -> str:
