@@ -6,6 +6,7 @@ import orjson
 from aiohttp import web
 
 from evstore import errors
+from evstore.folder import errors as folder
 
 STATUS: dict[type[errors.EvstoreError], int] = {
     errors.NotFound: 404,
@@ -28,6 +29,14 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.GatewayAway: 503,
     errors.DatabaseError: 500,
     errors.Locked: 500,
+    folder.FolderGone: 503,
+    folder.Unreadable: 403,
+    folder.Occupied: 409,
+    folder.Changed: 409,
+    folder.FolderFailed: 500,
+    folder.OtherDisk: 422,
+    folder.FolderFull: 507,
+    folder.FolderReadOnly: 403,
 }
 
 

@@ -1,0 +1,247 @@
+"""The served folder as a file system that can't be left: it knows the disk, and nothing of the log.
+
+No method follows a symbolic link, or sees `.evstore` (its own) at any depth: to all of them it is as if that
+were not there. All paths in and out are API paths. Every error is an EvstoreError; none holds an absolute path.
+The methods block: call them in threads, from as many as you like.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from evstore.errors import Invalid, NotFound
+from evstore.folder.errors import (
+    Changed,
+    FolderFailed,
+    FolderFull,
+    FolderGone,
+    FolderReadOnly,
+    Occupied,
+    OtherDisk,
+    Unreadable,
+    changing,
+    missing,
+    sentence,
+    shown,
+    when_reading,
+)
+from evstore.folder.found import Found, Scan, Skipped, Stamp, What
+from evstore.folder.inside import Inside, is_spelt, names_of, other_spellings
+from evstore.folder.looking import (
+    Replacing,
+    called,
+    check_file,
+    check_replaceable,
+    check_spelling,
+    look_in,
+    may_write,
+    scan_directory,
+)
+from evstore.folder.renaming import is_same, rename_new, respell
+from evstore.folder.writing import NEW, OLD, TMP, Target, sweep, temporary_name, write
+from evstore.paths import ContentPath, check_name, check_path
+
+__all__ = [
+    "Changed",
+    "Disk",
+    "FolderFailed",
+    "FolderFull",
+    "FolderGone",
+    "FolderReadOnly",
+    "Found",
+    "Occupied",
+    "OtherDisk",
+    "Scan",
+    "Skipped",
+    "Stamp",
+    "Unreadable",
+    "What",
+]
+
+TRASH = "trash"  # in .evstore
+
+
+class Disk:
+    """One folder. `root` must be there; it is resolved once. Raises FolderFailed when it can't be entered."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        try:
+            self._inside = Inside(self.root)
+        except OSError as error:
+            raise FolderFailed(f"The folder can't be entered ({sentence(error)})") from None
+
+    # reading
+
+    def look(self, path: ContentPath) -> Found | None:
+        """What is there: None when nothing is, also when a folder above is no real directory.
+
+        Raises Unreadable when that can't be known, FolderGone.
+        """
+        try:
+            with self._parent(path) as (directory, name):
+                found = look_in(directory, name)
+                return Found.of(path, found) if found and is_spelt(directory, name) else None
+        except NotFound:
+            return None
+        except OSError as error:
+            raise when_reading(error, path) from None
+
+    def scan(self, path: ContentPath) -> Scan:
+        """What is in one directory. Raises NotFound, Unreadable, FolderGone."""
+        try:
+            with self._inside.entered(names_of(path), path) as directory:
+                return scan_directory(path, directory)
+        except OSError as error:
+            raise when_reading(error, path) from None
+
+    def open(self, path: ContentPath) -> tuple[BinaryIO, Found]:
+        """A regular file for reading, which the caller closes, and what it is. Raises NotFound, Unreadable, FolderGone."""
+        try:
+            with self._parent(path) as (directory, name):
+                found = look_in(directory, name)
+                if found is None or not is_spelt(directory, name):
+                    raise missing(path)
+                check_file(path, found)  # opening a device may set it in motion
+                # NONBLOCK: opening a pipe that has taken the file's place must not wait for its writer
+                file = open(os.open(name, OLD, dir_fd=directory), "rb")  # noqa: SIM115 - the caller closes it
+        except OSError as error:
+            raise when_reading(error, path) from None
+        try:
+            found = os.fstat(file.fileno())
+            check_file(path, found)
+        except BaseException:
+            file.close()
+            raise
+        return file, Found.of(path, found)
+
+    def writable(self, path: ContentPath) -> bool:
+        """Whether a file may be written there: a new one, or in the place of one that may be changed itself."""
+        try:
+            with self._parent(path) as (directory, name):
+                check_replaceable(directory, path, name, "anything")
+                return may_write(directory, ".")
+        except (OSError, NotFound, Occupied, FolderReadOnly, FolderGone):
+            return False
+
+    @cached_property
+    def folds(self) -> bool:
+        """Whether the disk takes some different names for one: no matter for case, or for the Unicode form.
+
+        Found out by trying. A directory in it may still differ: the methods here look at each.
+        """
+        name = temporary_name() + "É"
+        with changing(ContentPath()), self._inside.own(TMP) as tmp:
+            os.close(os.open(name, NEW, 0o600, dir_fd=tmp))
+            try:
+                return any(os.access(other, os.F_OK, dir_fd=tmp) for other in other_spellings(name))
+            finally:
+                os.unlink(name, dir_fd=tmp)
+
+    # changing
+
+    def write(
+        self, path: ContentPath, pieces: Iterable[bytes], *, modified: int, replacing: Replacing = "anything"
+    ) -> Stamp:
+        """Make `pieces` the file's contents, all at once, changed at `modified` (µs since 1970). Not synced to the disk.
+
+        It keeps the mode, and as far as possible owner and attributes, of the file that it replaces.
+        `replacing` says what may be there at the last moment: "nothing", the file of a Stamp, or "anything";
+        a regular file in any case. Raises Changed when it is something else, Occupied when it is no file,
+        NotFound when the directory is not there, FolderFull, FolderReadOnly, FolderFailed, FolderGone.
+        """
+        check_path(path)
+        _check_not_root(path)
+        with changing(path), self._parent(path) as (directory, name):
+            return write(self._inside, Target(path, directory, name, replacing), pieces, modified)
+
+    def make_directory(self, path: ContentPath) -> Stamp:
+        """Make a directory, unless it is there. Raises Occupied when something else is, and as `write` does."""
+        check_path(path)
+        with changing(path), self._parent(path) as (directory, name):
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=directory)
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if not stat.S_ISDIR(found.st_mode):
+                raise Occupied(f"{shown(path)} is {called(found)} on the disk")
+            check_spelling(directory, path, name)
+            return Stamp.of(found)
+
+    def rename(self, old: ContentPath, new: ContentPath) -> None:
+        """Move a file or a directory with all it holds, in one step, never over something that is there.
+
+        Raises Occupied, NotFound, OtherDisk when the new place is on another disk, and as `write` does.
+        """
+        check_path(new)
+        if old == new:
+            return
+        with (
+            changing(new),
+            self._existing(old) as (source, name),
+            self._parent(new) as (target, new_name),
+        ):
+            try:
+                rename_new(name, new_name, source, target)
+            except FileExistsError:
+                if not is_same(name, new_name, source, target) or is_spelt(target, new_name):
+                    raise Occupied(f"Something else is there on the disk: {shown(new)}") from None
+                respell(name, new_name, source, target)
+
+    def discard(self, path: ContentPath, name: str) -> None:
+        """Move a file or a directory to `.evstore/trash/<name>`, in one step.
+
+        Raises Occupied when that name is taken there, OtherDisk when it is on another disk than the folder,
+        and as `write` does.
+        """
+        check_name(name)
+        with changing(path), self._existing(path) as (directory, its_name), self._inside.own(TRASH) as trash:
+            rename_new(its_name, name, directory, trash)
+
+    def remove_file(self, path: ContentPath) -> None:
+        """Remove a file, or a link itself. Raises NotFound, Occupied when it is a directory, and as `write` does."""
+        with changing(path), self._existing(path) as (directory, name):
+            if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                raise Occupied(f"{shown(path)} is a directory on the disk")
+            os.unlink(name, dir_fd=directory)
+
+    def remove_directory(self, path: ContentPath) -> None:
+        """Remove an empty directory. Raises NotFound, Occupied when it is not empty, and as `write` does."""
+        with changing(path), self._existing(path) as (directory, name):
+            os.rmdir(name, dir_fd=directory)
+
+    def sweep(self) -> None:
+        """Remove what a crash has left of unfinished writes; only while nothing is being written. Raises as `write` does."""
+        with changing(ContentPath()):
+            sweep(self._inside)
+
+    # inside
+
+    @contextmanager
+    def _parent(self, path: ContentPath) -> Generator[tuple[int, str]]:
+        """A descriptor of the directory that `path` is in, and its name there: "." for the folder itself."""
+        names = names_of(path)
+        directory = self._inside.enter(names[:-1], path)
+        try:
+            yield directory, names[-1] if names else "."
+        finally:
+            os.close(directory)
+
+    @contextmanager
+    def _existing(self, path: ContentPath) -> Generator[tuple[int, str]]:
+        """`_parent` of something that is there, and is not the folder itself."""
+        _check_not_root(path)
+        with self._parent(path) as (directory, name):
+            if look_in(directory, name) is None or not is_spelt(directory, name):
+                raise missing(path)
+            yield directory, name
+
+
+def _check_not_root(path: ContentPath) -> None:
+    if not path:
+        raise Invalid("That is the folder itself.")

@@ -1,0 +1,84 @@
+"""What is found on the disk: plain values."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from enum import StrEnum
+
+from evstore.paths import ContentPath
+
+LATEST = 253_402_300_799_000_000  # µs since 1970: the end of the year 9999, the last that Python can show
+
+
+class What(StrEnum):
+    """What lies at a path itself, not what a link leads to."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "link"
+    OTHER = "other"  # a pipe, a socket, a device
+
+
+WHAT = {stat.S_IFREG: What.FILE, stat.S_IFDIR: What.DIRECTORY, stat.S_IFLNK: What.LINK}
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """By which a change is noticed without reading: whoever writes to a file changes one of these."""
+
+    size: int  # bytes
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Stamp:
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something on the disk."""
+
+    path: ContentPath
+    what: What
+    stamp: Stamp
+    mode: int  # permission bits
+    created: int | None  # µs since 1970, where Python can tell
+
+    @classmethod
+    def of(cls, path: ContentPath, found: os.stat_result) -> Found:
+        born: float | None = getattr(found, "st_birthtime", None)
+        return cls(
+            path,
+            WHAT.get(stat.S_IFMT(found.st_mode), What.OTHER),
+            Stamp.of(found),
+            stat.S_IMODE(found.st_mode),
+            None if born is None else clamped(int(born * 1_000_000)),
+        )
+
+    @property
+    def modified(self) -> int:
+        """µs since 1970; dates that no calendar shows are moved to the nearest one."""
+        return clamped(self.stamp.mtime_ns // 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something that is there, of which nothing more can be said: no entry can have its name, or it can't be read."""
+
+    path: str  # as it can be shown
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One directory."""
+
+    found: list[Found]  # by name
+    skipped: list[Skipped]
+
+
+def clamped(moment: int) -> int:
+    return min(max(moment, 0), LATEST)

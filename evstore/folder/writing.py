@@ -1,0 +1,193 @@
+"""A new file that takes another's place: all of it at once, looking as the other did."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from evstore.errors import NotFound
+from evstore.folder.errors import Changed, shown
+from evstore.folder.found import Stamp
+from evstore.folder.inside import Inside, names_of
+from evstore.folder.looking import TEMPORARY, Replacing, check_replaceable
+from evstore.folder.renaming import rename_new
+from evstore.paths import ContentPath
+
+TMP = "tmp"  # in .evstore
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+COPY = 1024 * 1024  # bytes at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the file shall be, and what it may replace."""
+
+    path: ContentPath
+    directory: int  # a descriptor
+    name: str
+    replacing: Replacing
+
+    def check(self) -> bool:
+        """Whether there is a file to replace. Raises Occupied, Changed, FolderReadOnly."""
+        return check_replaceable(self.directory, self.path, self.name, self.replacing)
+
+
+def write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: int) -> Stamp:
+    """`Disk.write`. Raises OSError too."""
+    replaces = target.check()
+    with _temporary(inside, target) as (name, place):
+        stamp = _fill(name, place, pieces, modified, target, replaces=replaces)
+        if _put(name, place, target):
+            return stamp
+        # one disk can be mounted twice: then only the attempt shows that its parts are apart
+        with ExitStack() as stack:
+            beside = _beside(inside, target, stack)
+            again = _pieces(name, place)
+            stamp = _fill(beside, target.directory, again, modified, target, replaces=replaces)
+            _put(beside, target.directory, target)
+            return stamp
+
+
+def sweep(inside: Inside) -> None:
+    """`Disk.sweep`. Raises OSError too."""
+    with inside.own(TMP) as tmp:
+        listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tmp)
+        try:
+            names = os.listdir(listing)
+        finally:
+            os.close(listing)
+        for name in names:
+            with suppress(OSError):  # no note
+                _sweep_noted(inside, ContentPath(os.readlink(name, dir_fd=tmp)))
+            with suppress(IsADirectoryError):
+                os.unlink(name, dir_fd=tmp)
+
+
+def temporary_name() -> str:
+    return TEMPORARY + secrets.token_hex(8)
+
+
+@contextmanager
+def _temporary(inside: Inside, target: Target) -> Generator[tuple[str, int]]:
+    """A name for a temporary file and a descriptor of its directory: ours, or the target's if that is on another disk."""
+    with ExitStack() as stack:
+        try:
+            tmp = stack.enter_context(inside.own(TMP))
+        except NotADirectoryError:
+            tmp = None  # a link to another place, perhaps to a faster disk
+        if tmp is not None and os.fstat(tmp).st_dev == os.fstat(target.directory).st_dev:
+            name = temporary_name()
+            stack.callback(_remove, name, tmp)
+            yield name, tmp
+        else:
+            yield _beside(inside, target, stack), target.directory
+
+
+def _beside(inside: Inside, target: Target, stack: ExitStack) -> str:
+    """A name for a temporary file in the target's directory, with a note for `sweep` that it is there: a link to it."""
+    name = temporary_name()
+    with suppress(OSError):  # nowhere to leave it
+        tmp = stack.enter_context(inside.own(TMP))
+        os.symlink(target.path.parent.child(name), name, dir_fd=tmp)
+        stack.callback(_remove, name, tmp)
+    stack.callback(_remove, name, target.directory)
+    return name
+
+
+def _sweep_noted(inside: Inside, path: ContentPath) -> None:
+    if not path.name.startswith(TEMPORARY):
+        return
+    with suppress(OSError, NotFound), inside.entered(names_of(path.parent), path) as directory:
+        os.unlink(path.name, dir_fd=directory)
+
+
+def _remove(name: str, directory: int) -> None:
+    with suppress(FileNotFoundError):  # it has been moved to its place
+        os.unlink(name, dir_fd=directory)
+
+
+def _fill(
+    name: str, place: int, pieces: Iterable[bytes], modified: int, target: Target, *, replaces: bool
+) -> Stamp:
+    """Make the file `name` in `place` as it shall look in the end, and say how it will be recognised there."""
+    # a new one is made as the user's umask wants it; the copy of an old one is nobody's business until it has its mode
+    descriptor = os.open(name, NEW, 0o600 if replaces else 0o666, dir_fd=place)
+    with open(descriptor, "wb") as file:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+        if replaces:
+            _look_like_old(descriptor, target)
+        else:
+            _belong_to_group(descriptor, os.fstat(target.directory))
+        os.utime(descriptor, ns=(time.time_ns(), modified * 1000))
+        return Stamp.of(os.fstat(descriptor))
+
+
+def _put(name: str, place: int, target: Target) -> bool:
+    """Move the finished file to its place; False when that is on another disk. Raises what `Target.check` does."""
+    replaces = target.check()  # once more: this is the last moment
+    try:
+        if replaces:
+            os.rename(name, target.name, src_dir_fd=place, dst_dir_fd=target.directory)
+        else:
+            rename_new(name, target.name, place, target.directory)
+    except FileExistsError:
+        raise Changed(f"{shown(target.path)} has changed on the disk meanwhile") from None
+    except OSError as error:
+        if error.errno == errno.EXDEV and place != target.directory:
+            return False
+        raise
+    return True
+
+
+def _pieces(name: str, directory: int) -> Generator[bytes]:
+    with open(os.open(name, OLD, dir_fd=directory), "rb") as file:
+        while piece := file.read(COPY):
+            yield piece
+
+
+def _look_like_old(descriptor: int, target: Target) -> None:
+    """Give the file the owner, the mode and the attributes of the one that it replaces, as far as that is allowed."""
+    like = os.stat(target.name, dir_fd=target.directory, follow_symlinks=False)
+    mine = os.fstat(descriptor)
+    kept = (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid)
+    kept = kept or _own(descriptor, like.st_uid, like.st_gid)
+    if not kept:
+        _own(descriptor, -1, like.st_gid)  # those who share the folder by a group still do
+    # "set user id" is for the owner that it was given by
+    os.fchmod(descriptor, stat.S_IMODE(like.st_mode) & (0o7777 if kept else 0o777))
+    if hasattr(os, "listxattr"):
+        _copy_attributes(descriptor, target)
+
+
+def _belong_to_group(descriptor: int, parent: os.stat_result) -> None:
+    """What is made in a directory with "set group id" belongs to its group; a temporary file is made elsewhere."""
+    if parent.st_mode & stat.S_ISGID and os.fstat(descriptor).st_gid != parent.st_gid:
+        _own(descriptor, -1, parent.st_gid)
+
+
+def _own(descriptor: int, user: int, group: int) -> bool:
+    try:
+        os.fchown(descriptor, user, group)
+    except PermissionError:
+        return False
+    return True
+
+
+def _copy_attributes(descriptor: int, target: Target) -> None:
+    with suppress(OSError):  # unreadable, or a file system without attributes
+        source = os.open(target.name, OLD, dir_fd=target.directory)
+        try:
+            for attribute in os.listxattr(source):
+                with suppress(OSError):  # not allowed: "security." belongs to the system
+                    os.setxattr(descriptor, attribute, os.getxattr(source, attribute))
+        finally:
+            os.close(source)
