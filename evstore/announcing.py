@@ -14,16 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from jupyter_events import EventLogger
 
 from evstore.engine.base import Tx
 from evstore.errors import Invalid
@@ -42,9 +40,13 @@ from evstore.events import (
 )
 from evstore.kernels.actions import Action
 from evstore.kernels.manager import Kernels
+from evstore.notebooks.quick_import import import_quickly
 from evstore.paths import ContentPath
 from evstore.projections import tree
 from evstore.store import Store
+
+if TYPE_CHECKING:
+    from jupyter_events import EventLogger
 
 logger = logging.getLogger(__name__)
 
@@ -98,29 +100,30 @@ class Announcer:
 
     def __init__(self, store: Store, kernels: Kernels) -> None:
         self._store = store
+        self._events: EventLogger | None = None  # until somebody listens, or emits something
+        self._loading = asyncio.Lock()
         self._listeners: set[Listener] = set()
         self._following: asyncio.Task[None] | None = None
         kernels.actions.subscribe(self._heard_of_kernel)
 
-    @cached_property
-    def events(self) -> EventLogger:
+    async def events(self) -> EventLogger:
         """jupyter_events' logger, with the schemas that jupyter_server publishes."""
-        events = EventLogger()
-        for folder in files("jupyter_server").joinpath("event_schemas").iterdir():
-            events.register_event_schema(Path(str(folder.joinpath("v1.yaml"))))
-        return events
+        async with self._loading:
+            if self._events is None:
+                self._events = await asyncio.to_thread(load_events)
+        return self._events
 
     @property
     def listeners(self) -> int:
         """How many listen."""
         return len(self._listeners)
 
-    @contextmanager
-    def listening(self) -> Generator[Listener]:
+    @asynccontextmanager
+    async def listening(self) -> AsyncGenerator[Listener]:
         """A listener, who hears what happens during the block."""
-        listener = Listener()
+        listener, events = Listener(), await self.events()
         if not self._listeners:
-            self.events.add_listener(listener=self._pass_on)
+            events.add_listener(listener=self._pass_on)
             self._following = asyncio.create_task(self._follow())
         self._listeners.add(listener)
         try:
@@ -128,11 +131,11 @@ class Announcer:
         finally:
             self._listeners.discard(listener)
             if not self._listeners:
-                self.events.remove_listener(listener=self._pass_on)
+                events.remove_listener(listener=self._pass_on)
                 if self._following is not None:
                     self._following.cancel()
 
-    def post(self, data: Data) -> None:
+    async def post(self, data: Data) -> None:
         """Emit what a client sends: `schema_id`, `version`, `data`, and perhaps `timestamp`.
 
         As in jupyter_server, `data` is checked only when somebody listens. Raises Invalid.
@@ -140,22 +143,23 @@ class Announcer:
         for key in ("schema_id", "version", "data"):
             if key not in data:
                 raise Invalid(f"Missing `{key}` in the JSON request body.")
+        events = await self.events()
         schema_id, version = data["schema_id"], str(data["version"])
-        if not isinstance(schema_id, str) or schema_id not in self.events.schemas:
+        if not isinstance(schema_id, str) or schema_id not in events.schemas:
             raise Invalid(f"The requested schema, {schema_id}, was not found in the schema registry.")
-        known = str(self.events.schemas.get(schema_id).version)
+        known = str(events.schemas.get(schema_id).version)
         if version != known:
             raise Invalid(f"Unregistered version: {version!r}≠{known!r} for `{schema_id}`")
         when = _timestamp(data["timestamp"]) if "timestamp" in data else None
         try:
-            self.events.emit(schema_id=schema_id, data=data["data"], timestamp_override=when)
+            events.emit(schema_id=schema_id, data=data["data"], timestamp_override=when)
         except Exception as error:  # jupyter_events raises what its libraries raise, for bad data only
             raise Invalid(f"The data is not what {schema_id} says: {error}") from None
 
     def emit(self, schema_id: str, data: Data) -> None:
         """Tell the listeners, if there are any. `data` must be as the schema says."""
-        if self._listeners:
-            self.events.emit(schema_id=schema_id, data=data)
+        if self._listeners and self._events is not None:
+            self._events.emit(schema_id=schema_id, data=data)
 
     async def _pass_on(self, logger: EventLogger, schema_id: str, data: Data) -> None:
         """An event has been emitted: to the websockets, as jupyter_server sends it."""
@@ -188,6 +192,14 @@ class Announcer:
         else:
             data |= {"status": "error", "msg": done.error}
         self.emit(KERNEL_ACTIONS, data)
+
+
+def load_events() -> EventLogger:
+    """For a thread: importing jupyter_events and reading the schemas takes a tenth of a second."""
+    events = import_quickly("jupyter_events").EventLogger()
+    for folder in files("jupyter_server").joinpath("event_schemas").iterdir():
+        events.register_event_schema(Path(str(folder.joinpath("v1.yaml"))))
+    return events
 
 
 class Changes:

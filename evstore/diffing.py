@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import io
 from typing import Any, cast
 
 import orjson
 
+from evstore import notebooks
 from evstore.errors import Invalid
+from evstore.notebooks.quick_import import import_quickly
 
 
 def diff(old: bytes, new: bytes, *, notebook: bool, names: tuple[str, str]) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def diff_notebooks(old: bytes, new: bytes) -> list[dict[str, Any]]:
 
     Of notebooks with MANY cells nbdime gets to see the stretches between the cells that are equal.
     """
-    nbdime: Any = importlib.import_module("nbdime")
+    nbdime = import_quickly("nbdime")
     before, after = _node(old), _node(new)
     if max(len(before["cells"]), len(after["cells"])) <= MANY:
         return cast("list[dict[str, Any]]", nbdime.diff_notebooks(before, after))
@@ -61,7 +62,7 @@ def diff_notebooks(old: bytes, new: bytes) -> list[dict[str, Any]]:
     steps = nbdime.diff_notebooks(before | {"cells": []}, after | {"cells": []})
     if cells:
         steps.append({"op": "patch", "key": "cells", "diff": cells})
-    as_nbdime = importlib.import_module("nbdime.diff_utils").to_diffentry_dicts
+    as_nbdime = import_quickly("nbdime.diff_utils").to_diffentry_dicts
     return cast("list[dict[str, Any]]", as_nbdime(sorted(steps, key=lambda step: step["key"])))
 
 
@@ -76,7 +77,7 @@ def _stretches(before: list[Any], after: list[Any]) -> list[tuple[int, int, int,
 
 def notebook_diff_as_text(old: bytes, new: bytes, *, color: bool) -> str:
     """nbdime's diff of two notebooks for people, "" when nothing changed. Raises Invalid as `diff_notebooks`."""
-    prettyprint: Any = importlib.import_module("nbdime.prettyprint")
+    prettyprint = import_quickly("nbdime.prettyprint")
     text = io.StringIO()
     config = prettyprint.PrettyPrintConfig(out=text, use_git=False, use_diff=False, use_color=color)
     if changes := diff_notebooks(old, new):
@@ -86,9 +87,7 @@ def notebook_diff_as_text(old: bytes, new: bytes, *, color: bool) -> str:
 
 def _node(body: bytes) -> Any:
     """A notebook as nbformat's object. Raises Invalid."""
-    from evstore import notebooks  # here and not above, as nbdime: nbformat takes most of a second
-
-    nbformat: Any = importlib.import_module("nbformat")
+    nbformat = import_quickly("nbformat")
     content, _ = notebooks.to_json(body, trusted=False)
     notebook = orjson.loads(content)
     for cell in notebook["cells"]:

@@ -14,33 +14,37 @@ import click
 
 from evstore.errors import EvstoreError
 
-COMMANDS = {  # name -> module:function; in the order of --help
-    "serve": "serve:serve",
-    "log": "history:log",
-    "show": "show:show",
-    "diff": "show:diff",
-    "restore": "restore:restore",
-    "deleted": "history:deleted",
-    "undelete": "restore:undelete",
-    "checkpoints": "history:checkpoints",
-    "import": "transfer:import_",
-    "export": "transfer:export",
-    "backup": "upkeep:backup",
-    "verify": "upkeep:verify",
-    "rebuild": "upkeep:rebuild",
+COMMANDS = {  # name -> module:function, and what --help says of it, in its order
+    "serve": ("serve:serve", "Serve a folder to JupyterLab, Notebook and other clients."),
+    "log": ("history:log", "What happened to a file or folder, or to all."),
+    "show": ("show:show", "Print a file or list a folder, as of any moment."),
+    "diff": ("show:diff", "What changed in a file between two moments."),
+    "restore": ("restore:restore", "Make a file or folder what it was."),
+    "deleted": ("history:deleted", "What was deleted and can be brought back."),
+    "undelete": ("restore:undelete", "Bring back what was deleted."),
+    "checkpoints": ("history:checkpoints", "The checkpoints of a file."),
+    "import": ("transfer:import_", "Take in the files of a folder."),
+    "export": ("transfer:export", "Write all files into a folder, as of any moment."),
+    "backup": ("upkeep:backup", "Copy the log, also while a server runs."),
+    "verify": ("upkeep:verify", "Check the log for damage."),
+    "rebuild": ("upkeep:rebuild", "Make anew all that follows from the log."),
 }
 
 
 class Commands(click.Group):
-    """The commands of COMMANDS. Only the one that runs is imported, for the server's parts take a second."""
+    """The commands of COMMANDS. Only the one that runs is imported, for the server's parts take half a second."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, function = COMMANDS[cmd_name].partition(":")
+        module, _, function = COMMANDS[cmd_name][0].partition(":")
         return getattr(import_module(f"evstore.cli.{module}"), function)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -22,7 +22,7 @@ async def post(request: web.Request) -> web.Response:
     if (request.content_length or 0) > MAX_EVENT:
         raise TooLarge(f"An event may have {MAX_EVENT} bytes.")
     data = await json_object(request, required=True, limit=MAX_EVENT)
-    services(request).announcer.post(data)
+    await services(request).announcer.post(data)
     return no_content()
 
 
@@ -32,7 +32,7 @@ async def subscribe(request: web.Request) -> web.WebSocketResponse:
     It stays open until the client leaves or the server stops (1012: come back). 1013: the client takes
     so little that events were lost; it should come back and look around.
     """
-    with services(request).announcer.listening() as listener:
+    async with services(request).announcer.listening() as listener:
         socket = await open_socket(request, max_message=MAX_MESSAGE)
         sending = asyncio.create_task(_send(socket, listener))
         try:

@@ -7,13 +7,13 @@ before somebody asks for it: `LabLoader` does it then, in a thread.
 from __future__ import annotations
 
 import asyncio
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from evstore.config import Config
 from evstore.errors import Unavailable
 from evstore.lab.apps import APPS, LAB, App
+from evstore.notebooks.quick_import import import_quickly
 
 if TYPE_CHECKING:
     from evstore.lab.lab import Lab
@@ -47,7 +47,7 @@ class LabLoader:
             await self._lab.extensions.close()
 
     def _load(self) -> Lab:
-        return import_module("evstore.lab.lab").Lab(self._config)
+        return import_quickly("evstore.lab.lab").Lab(self._config)
 
 
 def is_installed(app: App) -> bool:

@@ -324,5 +324,5 @@ async def test_a_slow_client_is_sent_away(server: Server, monkeypatch: pytest.Mo
 
 
 async def test_the_schemas_are_those_of_jupyter_server(server: Server):
-    known = server.services.announcer.events.schemas
+    known = (await server.services.announcer.events()).schemas
     assert {CONTENTS, KERNEL_ACTIONS} < set(known.schema_ids)

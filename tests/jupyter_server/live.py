@@ -87,6 +87,11 @@ class LiveServer:
 
         return self._wait(run())
 
+    @property
+    def events(self) -> Any:
+        """jupyter_events' logger, for use on the loop."""
+        return self._wait(self.services.announcer.events())
+
     async def fetch(self, path: str, **kwargs: Any) -> HTTPResponse:
         """Ask for `path`, which begins with a slash. Raises tornado's HTTPClientError, as jp_fetch does."""
         self.requests += 1

@@ -107,13 +107,16 @@ class EventLogger:
         self._server = server
 
     def register_event_schema(self, schema: Path) -> None:
-        self._server.on_loop(lambda: self._server.services.announcer.events.register_event_schema(schema))
+        events = self._server.events
+        self._server.on_loop(lambda: events.register_event_schema(schema))
 
     def register_handler(self, handler: logging.Handler) -> None:
-        self._server.on_loop(lambda: self._server.services.announcer.events.register_handler(handler))
+        events = self._server.events
+        self._server.on_loop(lambda: events.register_handler(handler))
 
     def emit(self, **event: Any) -> None:
-        self._server.on_loop(lambda: self._server.services.announcer.events.emit(**event))
+        events = self._server.events
+        self._server.on_loop(lambda: events.emit(**event))
 
 
 class Identity:
