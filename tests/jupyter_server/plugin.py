@@ -44,7 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    path = collection_path.relative_to(config.rootpath / "tests").as_posix()
+    tests = config.rootpath / "tests"
+    if not collection_path.is_relative_to(tests):  # what pytest remembers lies beside them
+        return None
+    path = collection_path.relative_to(tests).as_posix()
     return True if config.stash[TABLE].excludes_file(path) else None
 
 
