@@ -27,7 +27,7 @@ from weakref import WeakKeyDictionary
 
 from evstore import notebooks
 from evstore.contents import Contents, Found, Save
-from evstore.errors import Conflict, EvstoreError, Invalid, NotFound
+from evstore.errors import Conflict, EvstoreError, NotFound
 from evstore.events import Author, EntryId
 from evstore.kernels.execution import NEVER, Execution, State
 from evstore.kernels.executions import digest_of
@@ -43,6 +43,7 @@ from evstore.store import Store
 logger = logging.getLogger(__name__)
 
 ACTOR = "kernel"
+NOTEBOOK = "notebook"  # the type of a session, as front ends say it
 GRACE = 30.0  # seconds that a page has to come back, or to follow after it has read the notebook
 PATIENCE = 600.0  # seconds, for one that has not closed its connection but lost it
 TICK = 1.0  # seconds between looks at what is due
@@ -151,21 +152,19 @@ class KernelOutput:
                 await self._put(due, lambda kernel=kernel: self.paths(kernel))
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether anything waits to be written, in whatever notebook."""
-        return bool(self._left) or any(kernel.executions.unsettled() for kernel in self._kernels.all())
+    def may_wait(self) -> bool:
+        """Whether there may be output for any notebook: no look at what there is, for each reader asks this."""
+        return bool(self._left) or bool(self._sessions.all())
 
     async def before_reading(self, path: ContentPath) -> None:
-        """Somebody reads the notebook at `path`: what waits for it is put there first."""
+        """Somebody reads the notebook at `path`: what waits for it is put there first.
+
+        It costs nothing where no kernel belongs to the notebook.
+        """
         now = asyncio.get_running_loop().time()
-        for kernel in self._kernels.all():
-            waiting = [one for one in kernel.executions.unsettled() if not one.is_attended(now)]
-            if not waiting or path not in self.paths(kernel):
-                continue
-            for execution in waiting:
-                execution.read_at = now
-            stale = [one for one in waiting if not self._schedule(one).is_fresh]
-            await self._put(stale, lambda kernel=kernel: self.paths(kernel))
+        for session in self._sessions.at(path):
+            if session.type == NOTEBOOK:
+                await self._put_for_reader(session.kernel, now)
         if any(path in paths for _, paths in self._left):
             await self._put_left(now)
 
@@ -178,14 +177,20 @@ class KernelOutput:
 
     def paths(self, kernel: Kernel) -> list[ContentPath]:
         """The notebooks that a kernel belongs to."""
-        found: list[ContentPath] = []
-        for session in self._sessions.all():
-            if session.kernel is kernel and session.type == "notebook":
-                with contextlib.suppress(Invalid):  # a path is whatever a front end says
-                    found.append(ContentPath.parse(session.path))
-        return found
+        return [
+            ContentPath.parse(session.path)
+            for session in self._sessions.all()
+            if session.kernel is kernel and session.type == NOTEBOOK
+        ]
 
     # inside
+
+    async def _put_for_reader(self, kernel: Kernel, now: float) -> None:
+        waiting = [one for one in kernel.executions.unsettled() if not one.is_attended(now)]
+        for execution in waiting:
+            execution.read_at = now
+        stale = [one for one in waiting if not self._schedule(one).is_fresh]
+        await self._put(stale, lambda: self.paths(kernel))
 
     def _kernel_ended(self, kernel: Kernel) -> None:
         """Its pages, if it has any, have received all; but what was running when the server stops they can't save."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
@@ -48,12 +48,23 @@ class Sessions:
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
         self._sessions: dict[str, Session] = {}
+        self._by_path: dict[ContentPath, list[Session]] | None = (
+            None  # made when asked for, void with each change
+        )
         self._turns = WeakValueDictionary[str, asyncio.Lock]()  # by what requests must not change at once
         kernels.on_end(self._kernel_ended)
 
     def all(self) -> list[Session]:
         """All sessions, the oldest first."""
         return list(self._sessions.values())
+
+    def at(self, path: ContentPath) -> Sequence[Session]:
+        """The sessions of this path. It is asked for with each notebook that somebody reads."""
+        if self._by_path is None:
+            self._by_path = {}
+            for session in self._sessions.values():
+                self._by_path.setdefault(ContentPath.parse(session.path), []).append(session)
+        return self._by_path.get(path, ())
 
     def get(self, session_id: str) -> Session:
         """The session of this id. Raises NotFound."""
@@ -91,7 +102,7 @@ class Sessions:
             if kernel.is_over:
                 raise CannotStart("The kernel was shut down while the session was opened.")
             session = Session(str(uuid.uuid4()), path, name, type, kernel)
-            self._sessions[session.id] = session
+            self._put(session)
             return session
 
     async def change(self, session_id: str, change: Change) -> Session:
@@ -119,7 +130,7 @@ class Sessions:
                 type=before.type if change.type is None else change.type,
                 kernel=kernel,
             )
-            self._sessions[session_id] = session
+            self._put(session)
             kernel.follow(before.path, session.path, session.name)
         await self._drop(before.kernel)
         return session
@@ -139,7 +150,7 @@ class Sessions:
             is_named_so = session.name == session.path.rpartition("/")[2]
             name = path.rpartition("/")[2] if is_named_so else session.name
             session.kernel.follow(session.path, path, name)
-            self._sessions[session.id] = replace(session, path=path, name=name)
+            self._put(replace(session, path=path, name=name))
 
     async def _other_kernel(self, session: Session, change: Change) -> Kernel:
         if change.kernel_id is not None:
@@ -161,7 +172,12 @@ class Sessions:
     def _turn(self, key: str) -> asyncio.Lock:
         return self._turns.setdefault(key, asyncio.Lock())
 
+    def _put(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        self._by_path = None
+
     def _kernel_ended(self, kernel: Kernel) -> None:
+        self._by_path = None
         self._sessions = {key: one for key, one in self._sessions.items() if one.kernel is not kernel}
 
 

@@ -93,8 +93,16 @@ async def follow(
     return reply.json()
 
 
+def is_waiting(server: Server) -> bool:
+    """Whether any output is to be put into a notebook."""
+    services = server.services
+    return bool(services.kernel_output._left) or any(
+        kernel.executions.unsettled() for kernel in services.kernels.all()
+    )
+
+
 async def eventually_settled(server: Server) -> None:
     async def is_settled() -> bool:
-        return not server.services.kernel_output.is_waiting
+        return not is_waiting(server)
 
     await eventually(is_settled)

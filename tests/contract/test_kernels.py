@@ -24,7 +24,8 @@ from evstore.kernels.limits import Limits
 from evstore.kernels.manager import Kernels
 from evstore.kernels.process import LocalLauncher
 from evstore.kernels.specs import KernelSpecs
-from evstore.sessions import Sessions
+from evstore.paths import ContentPath
+from evstore.sessions import Change, Sessions
 
 IPYKERNEL = "from ipykernel import kernelapp; kernelapp.launch_new_instance()"
 
@@ -337,3 +338,25 @@ async def test_what_killed_servers_left_behind_is_removed(kernels: Kernels, temp
     left = {name for name in os.listdir(temporary) if len(os.listdir(temporary / name)) == 1}
     assert left == {f"evstore-kernels-{os.getpid()}-x", "evstore-kernels-y", "z"}
     assert not (temporary / f"evstore-kernels-{gone.pid}-x").exists()
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_sessions_are_found_by_path_wherever_they_go(
+    kernels: Kernels, install: Callable[..., str]
+) -> None:
+    sessions, name = Sessions(kernels), install("import time; time.sleep(100)")
+
+    def names(path: str) -> list[str]:
+        return [session.name for session in sessions.at(ContentPath(path))]
+
+    first = await sessions.open("/d//a.ipynb", name="a.ipynb", type="notebook", kernel_name=name)
+    assert (names("d/a.ipynb"), names("/d//a.ipynb")) == (["a.ipynb"], [])
+    second = await sessions.open("b.ipynb", name="b.ipynb", type="notebook", kernel_id=first.kernel.id)
+    await sessions.change(second.id, Change(path="d/a.ipynb"))
+    assert (names("d/a.ipynb"), names("b.ipynb")) == (["a.ipynb", "b.ipynb"], [])
+    await sessions.change(first.id, Change(path="c.ipynb", name="c"))
+    assert (names("d/a.ipynb"), names("c.ipynb")) == (["b.ipynb"], ["c"])
+    await sessions.entry_moved("d", "e")
+    assert (names("d/a.ipynb"), names("e/a.ipynb")) == ([], ["b.ipynb"])
+    await first.kernel.stop()
+    assert (names("e/a.ipynb"), names("c.ipynb")) == ([], [])

@@ -23,6 +23,7 @@ from tests.closed_page import (
     executions,
     follow,
     go_on,
+    is_waiting,
     left,
     printed,
     save,
@@ -197,7 +198,7 @@ async def test_what_was_deleted_is_left_alone(
         await go_on(server)
 
         async def is_settled() -> bool:
-            return "There is no cell c" in caplog.text and not server.services.kernel_output.is_waiting
+            return "There is no cell c" in caplog.text and not is_waiting(server)
 
         await eventually(is_settled)
         assert server.services.store.offset == before
