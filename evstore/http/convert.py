@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
 from email.utils import formatdate
-from typing import Any, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
 
 from evstore.convert.jobs import Converted, Job
+from evstore.http.connected import while_connected
 from evstore.http.files import attachment, sandboxed
 from evstore.http.incoming import read_body
 from evstore.http.paths import readable
@@ -18,9 +16,6 @@ from evstore.http.redirect import redirect
 from evstore.http.reply import json_reply, moment
 from evstore.http.services import SERVICES, services
 
-T = TypeVar("T")
-
-LOOK = 0.5  # seconds between looks at whether the client is still there
 NOT_KEPT = "no-store, no-cache, must-revalidate, max-age=0"
 
 
@@ -74,19 +69,6 @@ def render(request: web.Request, converted: Converted, *, download: bool) -> web
     if download or converted.is_archive:
         headers["Content-Disposition"] = attachment(converted.filename)
     return web.Response(body=converted.body, headers=headers)
-
-
-async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client leaves: aiohttp lets handlers run on."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait((task,), timeout=LOOK)
-            if request.transport is None and not task.done():
-                raise ConnectionResetError("The client is gone")
-        return task.result()
-    finally:
-        task.cancel()
 
 
 def _sanitize(request: web.Request) -> bool | None:

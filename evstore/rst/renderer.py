@@ -9,12 +9,13 @@ from asyncio.subprocess import PIPE, Process
 from importlib.util import find_spec
 
 from evstore import environment
-from evstore.errors import Invalid, NotInstalled, TooLarge
+from evstore.errors import Busy, Invalid, NotInstalled, TooLarge
 from evstore.rst.worker import INVALID
 
 COMMAND = (sys.executable, "-P", "-m", "evstore.rst.worker")  # -P: nothing is imported from the folder
 INSTALL = f"{sys.executable} -m pip install docutils"
 AT_ONCE = 2  # processes
+MAX_WAITING = 32  # texts, with those that are being rendered
 PATIENCE = 10.0  # seconds for one text
 MAX_TEXT = 1024 * 1024  # bytes
 MAX_HTML = 32 * 1024 * 1024  # bytes
@@ -27,18 +28,26 @@ class Renderer:
         self._patience = patience
         self._module = module  # that must be importable
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
 
     async def render(self, text: bytes) -> bytes:
-        """The HTML page of a text in UTF-8.
+        """The HTML page of a text in UTF-8; cancelling this stops it.
 
-        Raises NotInstalled without docutils, TooLarge, and Invalid when it is not valid or takes too long.
+        Raises NotInstalled without docutils, TooLarge, Busy when too many wait, and Invalid when it is not valid
+        or takes too long.
         """
         if find_spec(self._module) is None:
             raise NotInstalled(f"docutils is not installed here; this installs it: {INSTALL}")
         if len(text) > MAX_TEXT:
             raise TooLarge(f"The text is longer than {MAX_TEXT} bytes.")
-        async with self._turn:
-            return await self._run(text)
+        if self._waiting >= MAX_WAITING:
+            raise Busy("Too many texts wait to be rendered; try again in a moment.")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await self._run(text)
+        finally:
+            self._waiting -= 1
 
     async def _run(self, text: bytes) -> bytes:
         process = await asyncio.create_subprocess_exec(

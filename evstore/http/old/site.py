@@ -19,8 +19,9 @@ from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
 from evstore.events import EntryId, format_id
 from evstore.http import notebook7, outgoing
+from evstore.http.connected import while_connected
 from evstore.http.contents import offset_header
-from evstore.http.convert import render, while_connected
+from evstore.http.convert import render
 from evstore.http.files import attachment
 from evstore.http.incoming import Preconditions, off_loop, read_body
 from evstore.http.old.notebooks import asked_version, content_to_save, given_name

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 
@@ -17,6 +18,20 @@ from evstore.rst.renderer import Renderer
 from tests.helpers import Server, make_services, run_test_server
 
 URL = "/rstservice/render"
+ENDLESS = b"* a\n" * 200_000  # docutils needs half a minute for it
+
+
+def workers() -> list[psutil.Process]:
+    """The processes that render something."""
+    processes = psutil.Process().children(recursive=True)
+    return [one for one in processes if is_worker(one)]
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "evstore.rst.worker" in process.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
 
 
 async def test_a_text_becomes_a_page_in_a_sandbox(server: Server):
@@ -79,11 +94,9 @@ async def test_a_text_that_is_too_long_is_refused(server: Server):
 
 
 async def test_what_takes_too_long_ends_with_its_process():
-    """docutils needs half a minute for it."""
     with pytest.raises(Invalid, match=r"takes longer than 1 s"):
-        await Renderer(patience=1).render(b"* a\n" * 200_000)
-    processes = psutil.Process().children(recursive=True)
-    assert [one for one in processes if "evstore.rst.worker" in one.cmdline()] == []
+        await Renderer(patience=1).render(ENDLESS)
+    assert workers() == []
 
 
 @pytest.mark.parametrize(
@@ -113,6 +126,33 @@ async def test_texts_that_are_made_to_hurt(server: Server, text: str, caplog: py
 async def test_many_at_once_take_turns(server: Server):
     replies = await asyncio.gather(*(server.fetch("POST", URL, data=b"*a*") for _ in range(6)))
     assert [reply.status for reply in replies] == [200] * 6
+
+
+async def test_nothing_goes_on_for_a_client_that_has_left(tmp_path: Path):
+    async with make_services(tmp_path) as services:
+        patient = replace(services, rst=Renderer(patience=1000))
+        async with run_test_server(patient) as server:
+            with pytest.raises(TimeoutError):
+                await server.fetch("POST", URL, data=ENDLESS, timeout=aiohttp.ClientTimeout(total=2))
+            async with asyncio.timeout(15):  # seconds; by itself it goes on until the system ends it
+                while workers():
+                    await asyncio.sleep(0.1)
+
+
+async def test_only_so_many_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(renderer, "MAX_WAITING", 3)
+    async with make_services(tmp_path) as services, run_test_server(services) as server:
+        slow = [asyncio.create_task(server.fetch("POST", URL, data=ENDLESS)) for _ in range(3)]
+        while len(workers()) < renderer.AT_ONCE:
+            await asyncio.sleep(0.05)
+        reply = await server.fetch("POST", URL, data=b"x")
+        assert reply.status == 503 and reply.headers["Retry-After"] == "1"
+        assert "try again" in reply.json()["message"]
+        for task in slow:
+            task.cancel()
+        await asyncio.wait(slow)
+        while (reply := await server.fetch("POST", URL, data=b"x")).status != 200:
+            assert reply.status == 503
 
 
 async def test_without_docutils_it_says_what_to_install(tmp_path: Path):
