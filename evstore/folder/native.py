@@ -41,7 +41,7 @@ class Native:
         noted = [self._note(path, came=change == Change.added) for change, path in heard]
         return Heard.CHANGE if any(noted) else Heard.NOTHING
 
-    def take(self) -> frozenset[ContentPath]:
+    def take(self, *, restless: bool) -> frozenset[ContentPath]:
         paths = frozenset(path for path in self._changed if os.path.isdir(self._disk_path(path)))
         self._changed.clear()
         return paths

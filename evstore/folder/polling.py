@@ -10,10 +10,11 @@ import stat
 import time
 from pathlib import Path
 
-from evstore.folder.source import Bell, Heard, IsWatched, Vanished
+from evstore.folder.source import Bell, Heard, IsWatched, Vanished, opened
 from evstore.paths import ContentPath
 
 INTERVAL = 2.0  # seconds between two looks, at least
+MemberStamp = tuple[str, int, int, int, int, int]  # name, inode, mode; but for directories: size, two dates
 SHARE = 50  # a look may take 1/50 of the time
 
 
@@ -44,7 +45,7 @@ class Polling:
         self._changed |= changed
         return Heard.CHANGE if changed else Heard.NOTHING
 
-    def take(self) -> frozenset[ContentPath]:
+    def take(self, *, restless: bool) -> frozenset[ContentPath]:
         paths = frozenset(path for path in self._changed if path in self._seen)
         self._changed.clear()
         return paths
@@ -82,11 +83,13 @@ class Polling:
         now = time.monotonic()
         self._due = now + max(INTERVAL, SHARE * (now - began))
 
-    def _stamps(self, path: ContentPath) -> frozenset[tuple[str, int, int, int, int, int]] | None:
+    def _stamps(self, path: ContentPath) -> frozenset[MemberStamp] | None:
         """What changes when a member does; of directories only what they are, for what is in them is their own matter."""
-        stamps: set[tuple[str, int, int, int, int, int]] = set()
-        try:
-            with os.scandir(f"{self._top}/{path}") as members:
+        with opened(self._top, path) as descriptor:
+            if descriptor is None:
+                return None
+            stamps: set[MemberStamp] = set()
+            with os.scandir(descriptor) as members:
                 for member in members:
                     try:
                         found = member.stat(follow_symlinks=False)
@@ -97,8 +100,4 @@ class Polling:
                     else:
                         times = found.st_mtime_ns, found.st_ctime_ns
                         stamps.add((member.name, found.st_ino, found.st_mode, found.st_size, *times))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError:
-            return frozenset()  # not to be read: nothing is known of what is in it
-        return frozenset(stamps)
+            return frozenset(stamps)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
+import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Protocol
 
+from evstore.folder.inside import PASSING, READING
 from evstore.paths import ContentPath
 
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 IsWatched = Callable[[ContentPath], bool]
 
 
@@ -30,7 +34,7 @@ class Heard(enum.IntEnum):
     """What came while a source was read."""
 
     NOTHING = 0
-    WRITING = 1  # only writes into files that are being written all the time
+    REPEATED = 1  # only what happens all the time, such as writes into a log
     CHANGE = 2
 
 
@@ -48,8 +52,11 @@ class Source(Protocol):
         """Wait for changes up to so long, or until the bell rings, and note where they were."""
         ...
 
-    def take(self) -> frozenset[ContentPath]:
-        """The directories noted since the last time, as they are called now; those that are gone are left out."""
+    def take(self, *, restless: bool) -> frozenset[ContentPath]:
+        """The directories noted since the last time, as they are called now; those that are gone are left out.
+
+        `restless`: they are taken although there was no pause.
+        """
         ...
 
     def repositories(self) -> list[str]:
@@ -94,3 +101,36 @@ class Bell:
     def close(self) -> None:
         self._hears.close()
         self._rings.close()
+
+
+@contextlib.contextmanager
+def opened(top: str, path: ContentPath) -> Generator[int | None]:
+    """A descriptor of the directory at `path` below `top`, reached over no symbolic link; None if there is none to be read.
+
+    Raises OSError when this process can open nothing more.
+    """
+    try:
+        descriptor = _open(top, path.names)
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
+        descriptor = (
+            None  # gone, a link, or not to be read: when that changes, its parent or its own rights change
+        )
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open(top: str, names: list[str]) -> int:
+    flags = [PASSING] * len(names) + [READING]
+    current = os.open(top, flags[0] & ~os.O_NOFOLLOW)
+    for name, flag in zip(names, flags[1:], strict=True):
+        above = current
+        try:
+            current = os.open(name, flag, dir_fd=above)
+        finally:
+            os.close(above)
+    return current

@@ -21,30 +21,26 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags, parse_events
 
-from evstore.folder.source import Bell, Heard, IsWatched, LostTrack, Unavailable, Vanished
+from evstore.folder.source import EXHAUSTED, Bell, Heard, IsWatched, LostTrack, Unavailable, Vanished, opened
 from evstore.paths import ContentPath
 
 # Plain integers: the enum's own arithmetic would cost more than all the rest of reading an event.
-CREATE, DELETE = int(flags.CREATE), int(flags.DELETE)
-MOVED_FROM, MOVED_TO = int(flags.MOVED_FROM), int(flags.MOVED_TO)
-MODIFY, ATTRIB, IS_DIRECTORY = int(flags.MODIFY), int(flags.ATTRIB), int(flags.ISDIR)
-OVERFLOW, IGNORED = int(flags.Q_OVERFLOW), int(flags.IGNORED)
+CAME, WENT = int(flags.CREATE | flags.MOVED_TO), int(flags.DELETE | flags.MOVED_FROM)
+IS_DIRECTORY, OVERFLOW, IGNORED = int(flags.ISDIR), int(flags.Q_OVERFLOW), int(flags.IGNORED)
 ROOT_GONE = int(flags.DELETE_SELF | flags.MOVE_SELF)
 # Opening and reading a file is none of them. Files that are unlinked but still open are nobody's business.
-CHANGES = (
-    CREATE | DELETE | MOVED_FROM | MOVED_TO | MODIFY | ATTRIB | int(flags.CLOSE_WRITE | flags.EXCL_UNLINK)
-)
+CHANGES = CAME | WENT | int(flags.MODIFY | flags.ATTRIB | flags.CLOSE_WRITE | flags.EXCL_UNLINK)
 ROOT_MASK = CHANGES | ROOT_GONE | int(flags.ONLYDIR)
-MASK = CHANGES | int(flags.ONLYDIR | flags.DONT_FOLLOW)
+MASK = CHANGES | int(flags.ONLYDIR)
 
-GATHER = (
-    0.01  # seconds that events may gather: the kernel merges repeated ones, and one reading takes them all
-)
+GATHER = 0.01  # seconds that events may gather: the kernel merges repeated ones, and all are read at once
 SLICE = 16384  # bytes at a time, some 500 events: between two slices other threads get their turn
 SLICES = 64  # at most, before what was heard can be told
+REMEMBERED = 1000  # events, at most, of which is known whether they go on without a pause
+FileEvent = tuple[int, int, str]  # number of the watch, mask, name
 LIMITS = {
     errno.ENOSPC: ("watched directories", "max_user_watches"),
-    errno.EMFILE: ("programs that watch", "max_user_instances"),
+    errno.EMFILE: ("programs that watch (or evstore's own of open files: ulimit -n)", "max_user_instances"),
 }
 
 
@@ -85,11 +81,10 @@ class Inotify:
             self._changed: set[Directory] = set()
             self._strays: set[Directory] = set()  # gone from their place; they may turn up at another one
             self._repositories: set[Directory] = set()
-            self._writing: set[tuple[int, str]] = set()
-            self._written_before: frozenset[tuple[int, str]] = frozenset()
+            self._heard: set[FileEvent] = set()  # since the last changes were told
+            self._incessant: set[FileEvent] = set()
             self._by_wd: dict[int, Directory] = {}
-            self._root = self._watch_root()
-            self._enter_all(self._below(self._root))
+            self._watch_root()
             self._changed.clear()
         except BaseException:
             self._inotify.close()
@@ -104,11 +99,17 @@ class Inotify:
 
     def check(self) -> None:
         """A folder above may have been renamed, or another disk be mounted here: no event tells that."""
-        if self._identity() != self._identified:
+        try:
+            found = os.stat(self._top)
+        except OSError as error:
+            raise Vanished from error
+        if (found.st_dev, found.st_ino) != self._identified:
             raise LostTrack("it is another folder now")
 
     def repositories(self) -> list[str]:
-        return [self._disk_path(path) for path in map(self._path, self._repositories) if path is not None]
+        return [
+            os.path.join(self._top, path) for path in map(self._path, self._repositories) if path is not None
+        ]
 
     def read(self, seconds: float) -> Heard:
         ready = dict(self._poll.poll(math.ceil(seconds * 1000)))
@@ -123,14 +124,14 @@ class Inotify:
                 heard = max(heard, self._note(data))
         return heard
 
-    def take(self) -> frozenset[ContentPath]:
+    def take(self, *, restless: bool) -> frozenset[ContentPath]:
         for stray in self._strays:
             self._forget(stray)
         self._strays.clear()
         paths = frozenset(path for path in map(self._path, self._changed) if path is not None)
         self._changed.clear()
-        self._written_before = frozenset(self._writing)
-        self._writing.clear()
+        self._incessant = self._heard if restless else self._incessant & self._heard
+        self._heard = set()
         return paths
 
     def _note(self, data: bytes) -> Heard:
@@ -146,27 +147,22 @@ class Inotify:
             elif mask & IS_DIRECTORY and name:
                 self._note_directory(directory, mask, name)
             elif name == ".git":
-                self._note_repository(
-                    directory, bool(mask & (CREATE | MOVED_TO)), bool(mask & (DELETE | MOVED_FROM))
-                )
+                self._note_repository(directory, bool(mask & CAME), bool(mask & WENT))
             self._changed.add(directory)
-            heard = max(heard, self._loudness(wd, mask, name))
+            heard = max(heard, self._loudness((wd, mask, name)))
         return heard
 
-    def _loudness(self, wd: int, mask: int, name: str) -> Heard:
-        """A file that was being written when the last changes were told, and still is, keeps nobody waiting."""
-        if not mask & MODIFY:
-            return Heard.CHANGE
-        self._writing.add((wd, name))
-        return Heard.WRITING if (wd, name) in self._written_before else Heard.CHANGE
+    def _loudness(self, event: FileEvent) -> Heard:
+        """What has gone on without a pause until the last changes were told, and still does, keeps nobody waiting."""
+        if len(self._heard) < REMEMBERED:
+            self._heard.add(event)
+        return Heard.REPEATED if event in self._incessant else Heard.CHANGE
 
     def _note_directory(self, parent: Directory, mask: int, name: str) -> None:
-        came, went = bool(mask & (CREATE | MOVED_TO)), bool(mask & (DELETE | MOVED_FROM))
+        """Look what is there now: when two directories change places, both have come and both have gone."""
         if name == ".git":
-            self._note_repository(parent, came, went)
-        if went:
-            self._leave(parent, name)
-        elif came or name not in parent.children:  # metadata: it may have become readable
+            self._note_repository(parent, bool(mask & CAME), bool(mask & WENT))
+        if mask & (CAME | WENT) or name not in parent.children:  # or metadata: it may have become readable
             self._enter_all([(parent, name)])
 
     def _note_repository(self, directory: Directory, came: bool, went: bool) -> None:
@@ -179,61 +175,55 @@ class Inotify:
         """Watch the directories at these places and all below them, and take all of them for changed."""
         while places:
             parent, name = places.pop()
-            directory = self._enter(parent, name)
-            if directory is not None:
-                self._changed.add(directory)
-                places += self._below(directory)
+            above = self._path(parent)
+            if above is not None:  # else it has been moved out of the folder
+                places += self._enter(parent, name, above.child(name))
 
-    def _enter(self, parent: Directory, name: str) -> Directory | None:
-        """Watch what is at this place now; None if that is no directory, or one that is not to be watched."""
-        above = self._path(parent)
-        if above is None:
-            return None  # it has been moved out of the folder
-        path = above.child(name)
+    def _enter(self, parent: Directory, name: str, path: ContentPath) -> list[tuple[Directory, str]]:
+        """Watch what is at this place now, and return the places in it; none if that is no directory to be watched."""
+        if not self._is_watched(path):
+            self._leave(parent, name)
+            return []
+        with opened(self._top, path) as descriptor:
+            if descriptor is None:
+                self._leave(parent, name)
+                return []
+            directory = self._place(parent, name, self._add_watch(descriptor, MASK))
+            self._changed.add(directory)
+            return self._below(directory, descriptor)
+
+    def _place(self, parent: Directory, name: str, wd: int) -> Directory:
+        """The directory with this watch, which is `name` in `parent` now."""
         known = parent.children.get(name)
-        wd = self._add_watch(path, MASK) if self._is_watched(path) else None
         if known is not None:
             if known.wd == wd:
                 return known
             self._leave(parent, name)
-        if wd is None:
-            return None
         directory = self._by_wd.get(wd)
         if directory is None:
             directory = self._by_wd[wd] = Directory(wd, parent, name)
         else:  # it has been moved here
-            if directory in parent.upwards():  # only for as long as moves of those above are not told yet
-                raise LostTrack(f"directories change places too fast at {str(path)!r}")
+            if directory in parent.upwards():  # as long as the moves of those above are not told yet
+                raise LostTrack("directories change places faster than it is told")
             self._detach(directory)
             self._strays.discard(directory)
             directory.parent, directory.name = parent, name
         parent.children[name] = directory
         return directory
 
-    def _below(self, directory: Directory) -> list[tuple[Directory, str]]:
+    def _below(self, directory: Directory, descriptor: int) -> list[tuple[Directory, str]]:
         """The places of the directories in this one; what was there before and is not now, is left."""
-        names, repository = self._list(directory)
-        self._note_repository(directory, repository, not repository)
-        for name in directory.children.keys() - names:
-            self._leave(directory, name)
-        return [(directory, name) for name in names]
-
-    def _list(self, directory: Directory) -> tuple[set[str], bool]:
-        """The names of the directories in this one, and whether there is a `.git`."""
-        path = self._path(directory)
-        if path is None:
-            return set(), False
-        names: set[str] = set()
-        repository = False
         try:
-            with os.scandir(self._disk_path(path)) as members:
-                for member in members:
-                    repository = repository or member.name == ".git"
-                    if member.is_dir(follow_symlinks=False):
-                        names.add(member.name)
-        except OSError:
-            pass  # gone already, or not to be read: its own changes, or its parent's, tell when that is over
-        return names, repository
+            with os.scandir(descriptor) as listing:
+                members = {member.name: member.is_dir(follow_symlinks=False) for member in listing}
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
+            return []  # the disk can't say
+        self._note_repository(directory, ".git" in members, ".git" not in members)
+        for name in [name for name in directory.children if not members.get(name)]:
+            self._leave(directory, name)
+        return [(directory, name) for name, is_directory in members.items() if is_directory]
 
     def _leave(self, parent: Directory, name: str) -> None:
         directory = parent.children.get(name)
@@ -273,37 +263,31 @@ class Inotify:
                     if error.errno != errno.EINVAL:  # it was deleted: the watch has ended by itself
                         raise
 
-    def _watch_root(self) -> Directory:
-        self._identified = self._identity()
-        wd = self._add_watch(ContentPath(), ROOT_MASK)
-        if wd is None:
-            raise Vanished
-        root = self._by_wd[wd] = Directory(wd, None, "")
-        return root
+    def _watch_root(self) -> None:
+        with opened(self._top, ContentPath()) as descriptor:
+            if descriptor is None:
+                raise Vanished
+            if not os.path.exists(f"/proc/self/fd/{descriptor}"):
+                raise Unavailable(
+                    "there is no /proc here, without which links can't be told from what they lead to"
+                )
+            found = os.fstat(descriptor)
+            self._identified = found.st_dev, found.st_ino
+            wd = self._add_watch(descriptor, ROOT_MASK)
+            self._root = self._by_wd[wd] = Directory(wd, None, "")
+            self._enter_all(self._below(self._root, descriptor))
 
-    def _identity(self) -> tuple[int, int]:
+    def _add_watch(self, descriptor: int, mask: int) -> int:
+        """The number of the watch on an open directory: by its descriptor, for a path might lead elsewhere by now."""
         try:
-            found = os.stat(self._top)
+            return self._inotify.add_watch(f"/proc/self/fd/{descriptor}", mask)
         except OSError as error:
-            raise Vanished from error
-        return found.st_dev, found.st_ino
-
-    def _add_watch(self, path: ContentPath, mask: int) -> int | None:
-        """The number of the watch on this directory; None if there is no directory that can be watched."""
-        try:
-            return self._inotify.add_watch(self._disk_path(path), mask)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.ENOMEM):
-                raise _unavailable(error) from error
-            return None
+            raise _unavailable(error) from error
 
     def _path(self, directory: Directory) -> ContentPath | None:
         """Where it is in the folder; None if it has been moved out of it."""
         *names, top = directory.upwards()
         return ContentPath("/".join(each.name for each in reversed(names))) if top is self._root else None
-
-    def _disk_path(self, path: ContentPath) -> str:
-        return f"{self._top}/{path}" if path else self._top
 
 
 def _unavailable(error: OSError) -> Unavailable:

@@ -239,7 +239,8 @@ class Watcher:
                 continue
             due = self._due(source, first, last, now)
             if now >= due:
-                paths = source.take()
+                source.check()  # a folder that is deleted is deleted file by file
+                paths = source.take(restless=now < last + QUIET)
                 self._hand_over(EVERYTHING if everything else Changes(paths))
                 first, everything = None, False
 
