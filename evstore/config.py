@@ -30,6 +30,7 @@ class Config:
 
     folder: Path  # the folder that is served
     db: Path  # the log
+    allow_network_db: bool = False  # have the log where SQLite is not safe
     host: str = "127.0.0.1"
     port: int = 8888
     port_retries: int = 0  # how many ports after it may be taken in its place

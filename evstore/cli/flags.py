@@ -66,6 +66,11 @@ limit = section("Limits", DEFAULTS)
 
 OPTIONS = (
     db_option,
+    option(
+        "--allow-network-db",
+        is_flag=True,
+        help="Start also when the log is on a network file system, where SQLite can lose what it has saved.",
+    ),
     place("--host", "--ip", show_default=True, help="The address to listen on."),
     place(
         "--port",

@@ -15,6 +15,7 @@ from evstore.cli.options import SectionedCommand, database_of, existing_folder, 
 from evstore.cli.running import write_private
 from evstore.config import Config
 from evstore.errors import Unavailable
+from evstore.folder.filesystem import check_local
 from evstore.lab import is_installed
 from evstore.lab.apps import APPS, LAB
 
@@ -38,6 +39,8 @@ def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
     )
     folder = existing_folder(folder)
     db = database_of(folder, db)
+    if not flags["allow_network_db"]:
+        check_local(db)
     make_directory(db)
     config = make_config(folder, db, **flags)
     if (app := APPS[config.app]) is not LAB and not is_installed(app):
