@@ -11,9 +11,9 @@ import uuid
 
 from aiohttp import web
 
-from evstore.errors import Invalid
 from evstore.http.link import SocketLink, attend, kernel_socket
 from evstore.http.services import SERVICES, services
+from evstore.http.sockets import accept
 from evstore.kernels import wire
 
 
@@ -21,9 +21,7 @@ async def channels(request: web.Request) -> web.StreamResponse:
     """GET /api/kernels/{id}/channels: until the client leaves, the kernel ends or the server stops."""
     kernel = services(request).kernels.get(request.match_info["kernel_id"])
     socket = kernel_socket(wire.V1)
-    if not socket.can_prepare(request):
-        raise Invalid("This address is for websockets.")
-    await socket.prepare(request)
+    await accept(request, socket)
     link = SocketLink(request, socket)
     client = kernel.connect(request.query.get("session_id") or uuid.uuid4().hex, link)
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from aiohttp import WSCloseCode, web
 
+from evstore.errors import Invalid
+
 PING = 30.0  # seconds between pings
 GOODBYE = 2.0  # seconds that a client has to take what is still being sent, when the server stops
 MAX_MESSAGE = 64 * 1024 * 1024  # bytes; widgets upload files in one message
@@ -23,14 +25,23 @@ async def open_socket(
     """Answer an upgrade request. The socket is pinged, and closed when the server stops.
 
     `protocols`: the subprotocols that we speak, best first; one is chosen only if it was offered.
+    Raises Invalid for any other request.
     """
     socket = web.WebSocketResponse(
         heartbeat=PING, compress=False, max_msg_size=max_message, protocols=protocols
     )
-    await socket.prepare(request)
+    await accept(request, socket)
     if request.transport is not None:
         request.app[SOCKETS][socket] = request.transport
     return socket
+
+
+async def accept(request: web.Request, socket: web.WebSocketResponse) -> None:
+    """Answer an upgrade request with this socket. Raises Invalid for any other request."""
+    key = request.headers.get("Sec-WebSocket-Key", "")
+    if not key.isascii() or not socket.can_prepare(request):  # aiohttp fails at other keys
+        raise Invalid("This address is for websockets.")
+    await socket.prepare(request)
 
 
 async def close_sockets(app: web.Application) -> None:

@@ -16,7 +16,7 @@ from evstore.http.auth import caller
 from evstore.http.kernels import text_field
 from evstore.http.reply import json_object, json_reply, no_content
 from evstore.http.services import SERVICES, services
-from evstore.http.sockets import PING
+from evstore.http.sockets import PING, accept
 from evstore.terminals import wire
 from evstore.terminals.terminal import Terminal
 from evstore.terminals.viewer import Viewer
@@ -64,9 +64,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
     """GET /terminals/websocket/{name}: until the client leaves, the terminal ends or the server stops."""
     terminal = _terminal(request)
     socket = web.WebSocketResponse(heartbeat=PING, compress=False, max_msg_size=MAX_FRAME, timeout=CLOSING)
-    if not socket.can_prepare(request):
-        raise Invalid("This address is for websockets.")
-    await socket.prepare(request)
+    await accept(request, socket)
     owner = caller(request).actor
     viewer = terminal.connect(owner)
     sending = asyncio.create_task(_send(socket, terminal, viewer))

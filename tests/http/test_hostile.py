@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import TOKEN, Server
+from tests.kernel_client import start_kernel
 
 DEEP = "[" * 1000 + "]" * 1000  # Python refuses to print it
 EVENT = '"schema_id": "https://events.jupyter.org/jupyter_server/contents_service/v1"'
@@ -78,6 +79,22 @@ async def test_headers_and_names_that_are_no_text(
     writer.close()
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"Content-Security-Policy: " in answer  # it is our own answer
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("key", ["", "short", "ÿ" * 24, "Größe", "A" * 1000], ids=lambda key: str(key)[:5])
+async def test_keys_of_websockets_that_are_none(server: Server, caplog: pytest.LogCaptureFixture, key: str):
+    kernel = await start_kernel(server)
+    terminal = (await server.fetch("POST", "api/terminals")).json()["name"]
+    head = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    for path in (
+        "api/events/subscribe",
+        f"api/kernels/{kernel}/channels",
+        f"kernels/{kernel}/iopub",
+        f"terminals/websocket/{terminal}",
+    ):
+        reply = await server.fetch("GET", path, headers=head | {"Sec-WebSocket-Key": key})
+        assert (reply.status, bool(reply.json()["message"])) == (400, True), path
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from evstore.errors import Invalid
 from evstore.http.link import UNSUPPORTED, attend, kernel_socket
 from evstore.http.old.trio import GRACE, TRIOS, OldLink, Trio
 from evstore.http.services import services
+from evstore.http.sockets import accept
 from evstore.kernels import dialect, wire
 from evstore.kernels.kernel import Kernel
 
@@ -26,9 +26,7 @@ async def channel(request: web.Request) -> web.StreamResponse:
     """GET /kernels/{id}/{iopub|shell|stdin}, a websocket: until the client leaves, or the kernel ends."""
     kernel = services(request).kernels.get(request.match_info["kernel_id"])
     socket = kernel_socket()
-    if not socket.can_prepare(request):
-        raise Invalid("This address is for websockets.")
-    await socket.prepare(request)
+    await accept(request, socket)
     link = OldLink(request, socket)
     talk = Talk(request.app[TRIOS], kernel, request.match_info["channel"], link)
     if session := request.query.get("session_id"):
