@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -16,8 +17,10 @@ from urllib.request import Request, urlopen
 
 import aiohttp
 import psutil
+from aiohttp import web
 
 from evstore.config import GatewayConfig
+from tests.kernel_client import V1
 
 TOKEN = "gateway-secret"
 PATIENCE = 60  # seconds until it must answer
@@ -176,3 +179,73 @@ class Cable:
                     writer.write(data)
                     await writer.drain()
         writer.close()
+
+
+class Relay:
+    """A proxy in front of a gateway, which loses what it is told to of what kernels say."""
+
+    def __init__(self, port: int) -> None:
+        self._to = f"127.0.0.1:{port}"
+        self._open: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
+        self._runner = web.AppRunner(web.Application(), shutdown_timeout=0.1)
+        self._runner.app.router.add_route("*", "/{path:.*}", self._pass_on)
+        self._session: aiohttp.ClientSession | None = None
+        self.loses: Callable[[bytes], bool] = lambda _message: False
+        self.lost: list[bytes] = []
+        self.connected = 0  # websockets so far
+        self.port = free_port()
+
+    async def __aenter__(self) -> Relay:
+        self._session = aiohttp.ClientSession()
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._session is not None
+        self.cut()
+        await self._session.close()
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Break all websockets."""
+        for transport in self._open.values():
+            if transport is not None:
+                transport.abort()
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
+        assert self._session is not None
+        headers = {"Authorization": request.headers["Authorization"]}
+        if request.headers.get("Upgrade") == "websocket":
+            url = f"ws://{self._to}{request.raw_path}"
+            async with self._session.ws_connect(url, protocols=[V1], headers=headers, max_msg_size=0) as far:
+                return await self._join(request, far)
+        url, body = f"http://{self._to}{request.raw_path}", await request.read()
+        async with self._session.request(request.method, url, data=body, headers=headers) as reply:
+            return web.Response(status=reply.status, body=await reply.read(), content_type=reply.content_type)
+
+    async def _join(
+        self, request: web.Request, far: aiohttp.ClientWebSocketResponse
+    ) -> web.WebSocketResponse:
+        near = web.WebSocketResponse(protocols=[V1], max_msg_size=0)
+        await near.prepare(request)
+        self._open[near] = request.transport
+        self.connected += 1
+        back = asyncio.create_task(self._bring_back(near, far))
+        async for frame in near:
+            await far.send_bytes(frame.data)
+        del self._open[near]
+        back.cancel()
+        return near
+
+    async def _bring_back(self, near: web.WebSocketResponse, far: aiohttp.ClientWebSocketResponse) -> None:
+        async for frame in far:
+            if self.loses(frame.data):
+                self.lost.append(frame.data)
+            else:
+                with suppress(ConnectionError):
+                    await near.send_bytes(frame.data)

@@ -2,8 +2,7 @@
 
 While it is broken, what clients send waits here and in their queues, and the gateway keeps what the
 kernel says for the next websocket of the same session. Whether that is all of it nobody can know: what
-was on its way is lost without a trace. So the running cell is told that its output may have a gap, and a
-request whose answer has been lost is found out by asking the kernel something after it, and answered here.
+was on its way is lost without a trace. `losses.py` finds out what matters, and tells those who wait for it.
 """
 
 from __future__ import annotations
@@ -15,15 +14,14 @@ import uuid
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSMessage, WSMsgType
 
 from evstore.errors import GatewayError, NotFound
 from evstore.gateway.api import Gateway, acknowledge
+from evstore.gateway.losses import STATUS, Losses
 from evstore.gateway.requests import Request, Requests
-from evstore.kernels import messages, wire
+from evstore.kernels import wire
 from evstore.kernels.endpoint import AllReceived, Ended, Published, Replied
 from evstore.kernels.messages import BadMessage
 from evstore.kernels.wire import CLIENT_CHANNELS, BadFrame, Message
@@ -40,7 +38,6 @@ LOST = Ended(
 )
 DIED = Ended("died at the gateway")
 DEATHS = (b'"restarting"', b'"dead"')  # what a gateway says, in a kernel's name, when its process has ended
-STATUS = 64  # bytes: no more are in a status
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +62,10 @@ class Connection:
     def __init__(self, gateway: Gateway, remote_id: str, kernel_id: str) -> None:
         self._gateway = gateway
         self._remote_id = remote_id
-        self._kernel_id = kernel_id  # ours: the pump keeps what is about questions in its name to itself
+        self._kernel_id = kernel_id  # ours
         self._session = uuid.uuid4().hex  # another one would be told what the process before has said
         self._requests = Requests()
+        self._losses = Losses(kernel_id, self._requests, self._enqueue, self._put_out)
         self._queue: deque[tuple[Message, Request | None]] = deque()
         self._queued = 0  # bytes
         self._wake = asyncio.Event()  # there is something to send
@@ -75,7 +73,6 @@ class Connection:
         self._published: Published = lambda _parts: None
         self._listeners: dict[object, AllReceived] = {}
         self._flushing = False
-        self._last: list[bytes] = []  # the last message on iopub
         self._task: asyncio.Task[None] | None = None
         self.ended: Ended | None = None
 
@@ -100,6 +97,11 @@ class Connection:
         self._enqueue(message, replied)
         return True
 
+    def _enqueue(self, message: Message, replied: Replied) -> None:
+        self._queue.append((message, self._requests.add(message, replied)))
+        self._queued += _size(message)
+        self._wake.set()
+
     def forget(self, replied: Replied) -> None:
         """A client's channels are closed."""
         self._listeners.pop(replied, None)
@@ -112,6 +114,7 @@ class Connection:
         if self._task is not None:
             self._task.cancel()
         self._task = self._socket = None
+        self._losses.stop()
         self._listeners.clear()
 
     # connecting
@@ -143,7 +146,9 @@ class Connection:
             if broken_at is None:
                 broken_at = loop.time()
                 logger.warning("The connection to kernel %s at its gateway broke: %s", self._kernel_id, why)
-                notice = loop.call_later(PATIENCE, self._tell_cell, "the gateway is away; waiting for it.")
+                notice = loop.call_later(
+                    PATIENCE, self._losses.tell_cell, "the gateway is away; waiting for it."
+                )
             await asyncio.sleep(retry * random.uniform(0.8, 1.2))
             retry = min(2 * retry, LAST_RETRY)
 
@@ -153,12 +158,7 @@ class Connection:
         if away is None:
             return
         logger.warning("The connection to kernel %s is back after %.1f s", self._kernel_id, away)
-        self._tell_cell(
-            f"the connection to the gateway was broken for {away:.1f} s; output of that time may be missing."
-        )
-        doubtful = [request for request in self._requests.sent() if request.in_order]
-        for channel in sorted({request.channel for request in doubtful}):
-            self._ask_after([request for request in doubtful if request.channel == channel], channel)
+        self._losses.came_back(away)
 
     async def _exchange(self, socket: ClientWebSocketResponse) -> str:
         """Send and receive until the websocket is closed. Returns why it was."""
@@ -230,8 +230,13 @@ class Connection:
         if is_status and any(death in parts[3] for death in DEATHS):
             self._end(DIED)
             return
-        self._last = parts
+        self._losses.heard(parts)
         self._published(parts)
+
+    def _put_out(self, parts: list[bytes]) -> None:
+        """Publish something that the kernel has not said."""
+        self._published(parts)
+        self._flush_soon()
 
     def _end(self, ended: Ended) -> None:
         """The process has ended, as the kernel's `poll` will tell."""
@@ -250,64 +255,6 @@ class Connection:
             acknowledge(self._socket)
         for all_received in list(self._listeners.values()):
             all_received()
-
-    # what may have been lost
-
-    def _enqueue(self, message: Message, replied: Replied) -> None:
-        self._queue.append((message, self._requests.add(message, replied)))
-        self._queued += _size(message)
-        self._wake.set()
-
-    def _ask_after(self, requests: list[Request], channel: str) -> None:
-        """Ask the kernel something: when that is answered, `requests` before it have been, too, or never will."""
-
-        def replied(_channel: str, _parts: list[bytes]) -> None:
-            for request in self._requests.give_up(requests):
-                self._answer_lost(request)
-
-        question = self._make("kernel_info_request", {}, session=self._kernel_id)
-        self._enqueue(Message(channel, question), replied)
-
-    def _answer_lost(self, request: Request) -> None:
-        """The answer was lost, or the request was: say so to the one who waits for it, for ever otherwise."""
-        words = "The connection to the gateway broke, and the answer was lost. It may or may not have run."
-        content: dict[str, Any] = {
-            "status": "error",
-            "ename": "ConnectionLost",
-            "evalue": words,
-            "traceback": [words],
-        }
-        if request.msg_type == "execute_request":
-            self._tell(request, words)
-            content["execution_count"] = None
-        parts = self._make(request.reply_type, content, parent=request.header)
-        request.replied(request.channel, parts)
-        self._publish("status", {"execution_state": "idle"}, request.header)
-
-    def _tell_cell(self, words: str) -> None:
-        """Say something among the output of the cell that runs, if one does."""
-        with suppress(BadMessage):
-            request = self._requests.parent(self._last) if self._last else None
-            if request is not None and request.msg_type == "execute_request":
-                self._tell(request, words)
-
-    def _tell(self, request: Request, words: str) -> None:
-        self._publish("stream", {"name": "stderr", "text": f"evstore: {words}\n"}, request.header)
-
-    def _publish(self, msg_type: str, content: dict[str, Any], parent: bytes) -> None:
-        self._published(self._make(msg_type, content, parent=parent))
-        self._flush_soon()
-
-    def _make(
-        self, msg_type: str, content: dict[str, Any], *, parent: bytes = b"{}", session: str = ""
-    ) -> list[bytes]:
-        """A message in the kernel's name, with its own session, for clients throw away those of others."""
-        if not session:
-            with suppress(BadMessage):
-                session = str(messages.json_object(self._last[0]).get("session", "")) if self._last else ""
-        return messages.make(
-            msg_type, content, msg_id=uuid.uuid4().hex, session=session, at=datetime.now(UTC), parent=parent
-        )
 
 
 def _size(message: Message) -> int:

@@ -56,18 +56,24 @@ def test_what_is_not_answered_does_not_wait(message: Message) -> None:
     assert Requests().add(message, Client().replied) is None
 
 
-def test_those_that_were_sent_are_doubtful_until_they_are_answered() -> None:
+def test_those_that_were_sent_are_doubtful_until_they_are_over() -> None:
     client, waiting = Client(), Requests()
     made = [waiting.add(asked(str(number)), client.replied) for number in range(4)]
     for request in made[:3]:
         assert request is not None
         request.is_sent = True
-    doubtful = waiting.sent()
-    waiting.route(answer("1"))
-    assert [one.msg_id for one in waiting.give_up(doubtful)] == ["0", "2"]
-    assert waiting.give_up(doubtful) == []
-    waiting.route(answer("0"))  # too late
+    answered, idle, over = waiting.sent()
+    waiting.route(answer("0"))
+    waiting.idle(idle)
+    waiting.idle(over)
+    waiting.answered(over)  # given up
+    assert waiting.sent() == [answered, idle]
+    waiting.route(answer("2"))  # too late
     assert len(client.got) == 1
+    waiting.idle(answered)
+    waiting.route(answer("1"))
+    assert waiting.sent() == []
+    assert [request in waiting for request in (answered, idle, over)] == [False] * 3
 
 
 def test_a_subshell_answers_when_it_likes() -> None:
