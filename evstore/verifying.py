@@ -18,7 +18,7 @@ from pathlib import Path
 
 from evstore import projections
 from evstore.engine.base import Tx
-from evstore.engine.sqlite import SqliteTx, connect_reader
+from evstore.engine.connections import SqliteTx, connect_reader
 from evstore.errors import DatabaseError
 from evstore.events import Digest, EntryId
 from evstore.log import bodies, log, schema

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from evstore.engine.sqlite import SqliteTx, connect_reader
+from evstore.engine.connections import SqliteTx, connect_reader
 from evstore.errors import DatabaseError
 from evstore.events import Digest, Offset, format_id, format_time
 from evstore.log import bodies, log, schema

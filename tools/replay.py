@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from evstore.engine.sqlite import SqliteTx
+from evstore.engine.connections import SqliteTx
 from evstore.errors import DatabaseError
 from evstore.log import log
 from evstore.projections import tree

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from evstore.engine.base import Load, T, Tx
-from evstore.engine.sqlite import SqliteTx, connect_reader
+from evstore.engine.connections import SqliteTx, connect_reader
 from evstore.errors import ReadOnly
 
 

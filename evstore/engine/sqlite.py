@@ -10,78 +10,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evstore.engine.base import Load, Parameters, Row, T, Tx
-from evstore.errors import Busy, DatabaseError, EvstoreError, Full, Locked, ReadOnly
+from evstore.engine.base import Load, T, Tx
+from evstore.engine.connections import SqliteTx, connect_reader, connect_writer
+from evstore.engine.files import Files, take_lock
+from evstore.engine.wal import Wal
+from evstore.errors import Busy, EvstoreError, Full, ReadOnly
+from evstore.units import MIB
 
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 256  # commands in one transaction
 MAX_WAITING = 4096  # commands in the queue
-MAX_WAITING_BYTES = 256 * 1024 * 1024
-WAL_SOFT, WAL_HARD = 16 * 1024 * 1024, 256 * 1024 * 1024  # bytes: checkpoint when idle; make readers wait
-WAL_STEP = 4 * 1024 * 1024  # bytes that it grows before the next try, when readers held the last one back
-WAL_PATIENCE = 100  # ms that a writer waits for readers to let go of a WAL beyond WAL_HARD
+MAX_WAITING_BYTES = 256 * MIB
 READERS = 2
-
-WRITER_PRAGMAS = f"""
-pragma journal_mode = wal;
-pragma synchronous = full;
-pragma wal_autocheckpoint = 0;
-pragma journal_size_limit = {WAL_SOFT};
-pragma cache_size = -65536;
-pragma temp_store = memory;
-pragma secure_delete = fast;
-pragma trusted_schema = off;
-pragma cell_size_check = on;
-"""
-READER_PRAGMAS = """
-pragma query_only = on;
-pragma cache_size = -32768;
-pragma temp_store = memory;
-pragma mmap_size = 268435456;
-"""
-
-
-class SqliteTx:
-    """`Tx` over one sqlite3 connection, used by one thread at a time."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
-        return self._connection.execute(sql, parameters).fetchall()
-
-    def row(self, sql: str, parameters: Parameters = ()) -> Row | None:
-        return self._connection.execute(sql, parameters).fetchone()
-
-    def execute(self, sql: str, parameters: Parameters = ()) -> int:
-        return self._connection.execute(sql, parameters).rowcount
-
-    def many(self, sql: str, parameters: Iterable[Parameters]) -> None:
-        self._connection.executemany(sql, parameters)
-
-    def script(self, sql: str) -> None:
-        # not executescript(): that would commit the transaction in progress
-        statement = ""
-        for line in sql.splitlines(keepends=True):
-            statement += line
-            if sqlite3.complete_statement(statement):
-                self._connection.execute(statement)
-                statement = ""
 
 
 @dataclass(slots=True)
@@ -109,10 +61,11 @@ class SqliteEngine:
         self._commits = self._commands = 0  # of the writer thread
         self._failed: str | None = None  # set once the disk failed at a commit
         self._closing = False
-        self._wal_due = WAL_SOFT  # bytes of the WAL file at which it is checkpointed
-        self._connection = self._connect_writer()
+        self._connection = connect_writer(path)
         self._tx = SqliteTx(self._connection)
-        self._files = {file: identity(file) for file in (path.absolute(), Path(f"{path.absolute()}-wal"))}
+        wal = Path(f"{path.absolute()}-wal")
+        self._wal = Wal(wal, self._connection)
+        self._files = Files((path.absolute(), wal))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="evstore-reader")
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
@@ -140,7 +93,7 @@ class SqliteEngine:
             waiting=self._waiting,
             waiting_bytes=self._waiting_bytes,
             is_writable=not self._failed and not self._closing,
-            size=sum(file.stat().st_size for file in self._files if file.exists()),
+            size=self._files.size,
         )
 
     # -- writing ---------------------------------------------------------------------
@@ -173,7 +126,7 @@ class SqliteEngine:
                         loop.call_soon_threadsafe(self._answer, [w for w in batch if w.loop is loop])
             if not more:
                 break
-            self._checkpoint_wal(idle=self._queue.empty())
+            self._wal.checkpoint(idle=self._queue.empty())
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """Wait for a command, then take all that wait with it; False when it is time to end."""
@@ -200,7 +153,7 @@ class SqliteEngine:
             self._connection.execute("begin immediate")
             for waiting in batch:
                 self._run_one(waiting, alone=len(batch) == 1)
-            if (gone := self._gone()) is not None:
+            if (gone := self._files.gone()) is not None:
                 self._failed = f"{gone} was moved or deleted while evstore was using it. Nothing more is written until it is restarted."
                 logger.critical("%s", self._failed)
                 raise ReadOnly(self._failed)
@@ -231,16 +184,6 @@ class SqliteEngine:
             waiting.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
         if not alone:
             self._connection.execute("release command")
-
-    def _gone(self) -> Path | None:
-        """The file of ours that is no longer where it was. SQLite would go on writing to it, and nobody find it."""
-        for path, file in self._files.items():
-            try:
-                if identity(path) != file:
-                    return path
-            except FileNotFoundError:
-                return path
-        return None
 
     def _fail(self, batch: list[_Waiting], error: Exception) -> None:
         """The transaction as a whole failed: nothing of `batch` was written."""
@@ -278,40 +221,6 @@ class SqliteEngine:
             else:
                 waiting.future.set_result(waiting.result)
 
-    def _checkpoint_wal(self, *, idle: bool) -> None:
-        """Move the WAL into the database, between batches, on the only connection that may.
-
-        The file keeps its size when its content has been moved, and is written from its start
-        again; so what counts is whether it has grown since.
-        """
-        try:
-            size = os.stat(f"{self._path}-wal").st_size
-        except FileNotFoundError:
-            return
-        if size <= WAL_SOFT:  # SQLite has begun it anew, and cut it to journal_size_limit
-            self._wal_due = WAL_SOFT
-        if size <= self._wal_due or not (idle or size > 4 * WAL_SOFT):
-            return
-        self._wal_due = size + WAL_STEP
-        try:
-            if size > WAL_HARD:
-                with self._patience(WAL_PATIENCE):
-                    self._connection.execute("pragma wal_checkpoint(restart)").fetchall()
-            else:
-                self._connection.execute("pragma wal_checkpoint(passive)").fetchall()
-        except sqlite3.OperationalError as error:
-            logger.warning("The WAL could not be checkpointed (%s); it grows until it can.", error)
-
-    @contextlib.contextmanager
-    def _patience(self, ms: int) -> Generator[None]:
-        """In the block, wait so long for locks, and not seconds, for others wait for this thread."""
-        (before,) = self._connection.execute("pragma busy_timeout").fetchone()
-        self._connection.execute(f"pragma busy_timeout = {ms}")
-        try:
-            yield
-        finally:
-            self._connection.execute(f"pragma busy_timeout = {before}")
-
     # -- reading ---------------------------------------------------------------------
 
     async def read(self, query: Callable[[Tx], T]) -> T:
@@ -331,22 +240,6 @@ class SqliteEngine:
 
     # -- opening and closing ---------------------------------------------------------
 
-    def _connect_writer(self) -> sqlite3.Connection:
-        new = not self._path.exists() or self._path.stat().st_size == 0
-        if new:
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        try:
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            if new:
-                connection.execute("pragma page_size = 8192")
-            connection.executescript(WRITER_PRAGMAS)
-            connection.execute("select count(*) from sqlite_master").fetchall()
-            if new:
-                sync_directory(self._path.parent)
-        except sqlite3.DatabaseError as error:
-            raise DatabaseError(f"{self._path} is not an evstore database ({error}).") from error
-        return connection
-
     async def close(self) -> None:
         """Write what was accepted, checkpoint the WAL, give the lock back."""
         if self._closing:
@@ -362,51 +255,3 @@ class SqliteEngine:
                 self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
         self._connection.close()
         os.close(self._lock)
-
-
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that can't write. Raises DatabaseError when the file can't be read as a database."""
-    if not path.is_file():
-        raise DatabaseError(f"There is no database at {path}.")
-    try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-        )
-        connection.executescript(READER_PRAGMAS)
-        connection.execute("select count(*) from sqlite_master").fetchall()
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: damaged names of tables
-        raise DatabaseError(f"{path} is not an evstore database ({error}).") from error
-    return connection
-
-
-def identity(path: Path) -> tuple[int, int]:
-    """What tells this very file from another of the same name: its device and inode."""
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
-
-
-def sync_directory(path: Path) -> None:
-    """Make a new file's name survive a power cut: SQLite syncs the file, not the directory it was made in."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def take_lock(path: Path) -> int:
-    """The lock file's descriptor: as long as it is open, no other process writes this database.
-
-    Raises Locked. The lock ends with the process, however it ends.
-    """
-    descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 32).decode(errors="replace").strip()
-        os.close(descriptor)
-        pid = int(holder) if holder.isdecimal() else None
-        raise Locked(f"Another evstore (process {pid or 'unknown'}) is using {path}.", pid=pid) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor

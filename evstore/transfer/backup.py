@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from evstore.engine.sqlite import SqliteTx, connect_reader
+from evstore.engine.connections import SqliteTx, connect_reader
 from evstore.errors import Exists
 from evstore.log import log, schema
 from evstore.log.log import Head

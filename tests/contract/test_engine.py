@@ -13,7 +13,9 @@ import pytest
 import pytest_asyncio
 
 from evstore.engine import sqlite
+from evstore.engine import wal as wal_module
 from evstore.engine.base import Tx
+from evstore.engine.connections import connect_reader
 from evstore.engine.sqlite import SqliteEngine
 from evstore.errors import Busy, Full, Invalid, ReadOnly
 
@@ -144,23 +146,25 @@ async def test_the_wal_is_moved_when_it_has_grown_and_not_with_each_commit(
     engine: SqliteEngine, tmp_path: Path
 ) -> None:
     path, wal = tmp_path / "data.db", tmp_path / "data.db-wal"
-    while path.stat().st_size < sqlite.WAL_SOFT:
+    while path.stat().st_size < wal_module.WAL_SOFT:
         await engine.write(lambda tx: tx.execute(INSERT_BYTES, (1_000_000,)))
-        assert wal.stat().st_size < 5 * sqlite.WAL_SOFT  # at 2 when the writer is idle in between, else at 4
+        assert (
+            wal.stat().st_size < 5 * wal_module.WAL_SOFT
+        )  # at 2 when the writer is idle in between, else at 4
     moved = path.stat().st_mtime_ns
     for _ in range(5):
         await engine.write(lambda tx: tx.execute(INSERT_BYTES, (1000,)))
     assert path.stat().st_mtime_ns == moved
-    assert wal.stat().st_size >= sqlite.WAL_SOFT  # reused, not made anew
+    assert wal.stat().st_size >= wal_module.WAL_SOFT  # reused, not made anew
 
 
 async def test_a_reader_that_stays_sees_its_moment_while_the_wal_grows_beyond_its_limit(
     engine: SqliteEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "WAL_SOFT", 100_000)
-    monkeypatch.setattr(sqlite, "WAL_STEP", 100_000)
-    monkeypatch.setattr(sqlite, "WAL_HARD", 200_000)
-    reader = sqlite.connect_reader(tmp_path / "data.db")
+    monkeypatch.setattr(wal_module, "WAL_SOFT", 100_000)
+    monkeypatch.setattr(wal_module, "WAL_STEP", 100_000)
+    monkeypatch.setattr(wal_module, "WAL_HARD", 200_000)
+    reader = connect_reader(tmp_path / "data.db")
     reader.execute("begin")
     assert reader.execute("select count(*) from t").fetchone() == (0,)
     for _ in range(10):

@@ -12,7 +12,7 @@ import pytest
 from evstore import rules
 from evstore.checkpoints import Checkpoints
 from evstore.contents import Contents, Save
-from evstore.engine.sqlite import SqliteTx
+from evstore.engine.connections import SqliteTx
 from evstore.errors import DatabaseError
 from evstore.events import Author, CommitImported, TagImported
 from evstore.history import History

@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from evstore.engine.sqlite import connect_reader
+from evstore.engine.connections import connect_reader
 from evstore.errors import DatabaseError
 from evstore.verifying import verify
 from tests.process.commands import answer, done, log_of, serving, start
