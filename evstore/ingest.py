@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from array import array
 from collections.abc import Iterator
-from typing import IO, Protocol
+from typing import Protocol
 
 from evstore import chunking
 from evstore.events import Author, Digest
@@ -19,13 +19,19 @@ BATCH = 4 * 1024 * 1024  # bytes stored at a time
 WHOLE = 32 * 1024 * 1024  # up to this a body is handled in one piece, and a notebook is cut at its cells
 
 
+class Readable(Protocol):
+    """A file that is open for reading, or something like it."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 class Hasher(Protocol):
     """What hashlib makes."""
 
     def update(self, data: bytes, /) -> None: ...
 
 
-async def ingest(store: Store, file: IO[bytes], size: int, author: Author, *, notebook: bool) -> Body:
+async def ingest(store: Store, file: Readable, size: int, author: Author, *, notebook: bool) -> Body:
     """Store the bytes of `file` (about `size` of them) and return the body that a save can name."""
     if size <= WHOLE:
         data = await asyncio.to_thread(file.read)
@@ -41,7 +47,7 @@ async def ingest(store: Store, file: IO[bytes], size: int, author: Author, *, no
     return Body(Digest(hasher.digest()), total, ids=ids)
 
 
-def _blocks(file: IO[bytes], hasher: Hasher) -> Iterator[bytes]:
+def _blocks(file: Readable, hasher: Hasher) -> Iterator[bytes]:
     while block := file.read(BLOCK):
         hasher.update(block)
         yield block

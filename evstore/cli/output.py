@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 import orjson
@@ -18,7 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from evstore.transfer.importing import Report
+if TYPE_CHECKING:
+    from evstore.transfer.folder import Skipped
+    from evstore.transfer.git.exporting import GitExported
+    from evstore.transfer.git.importing import GitReport
+    from evstore.transfer.importing import Report
 
 SHOWN = 5  # names of one kind that are spelled out
 
@@ -93,9 +98,29 @@ def describe_import(report: Report) -> Iterator[str]:
         yield f"Took in {count(report.files, 'file')}{folders} ({decimal(report.bytes)})."
     if report.unchanged:
         yield f"{count(report.unchanged, 'file or folder was', 'files and folders were')} there already."
-    for reason, paths in groupby(
-        sorted(report.skipped, key=attrgetter("reason", "path")), attrgetter("reason")
-    ):
+    yield from describe_skipped(report.skipped)
+
+
+def describe_git_import(report: GitReport) -> Iterator[str]:
+    """What became of a repository's history, in words; nothing when there was none."""
+    if report.commits or report.tags:
+        tags = f" and {count(report.tags, 'tag')}" if report.tags else ""
+        yield f"Took in {count(report.commits, 'commit')}{tags}."
+    if report.signed:
+        yield f"Left out the {count(report.signed, 'signature')} of commits: evstore can't keep them true."
+    yield from describe_skipped(report.skipped)
+
+
+def describe_git_export(done: GitExported, target: Path) -> Iterator[str]:
+    """What was written into a repository, in words."""
+    tags = f" and {count(done.tags, 'tag')}" if done.tags else ""
+    yield f"Wrote {count(done.commits, 'commit')}{tags} to {target}, the history up to offset {done.offset}."
+    yield from describe_skipped(done.skipped)
+
+
+def describe_skipped(left_out: Iterable[Skipped]) -> Iterator[str]:
+    """What was left out, by reasons."""
+    for reason, paths in groupby(sorted(left_out, key=attrgetter("reason", "path")), attrgetter("reason")):
         names = [printable(skipped.path) for skipped in paths]
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         yield f"Left out {len(names)}, {reason}: {shown}"

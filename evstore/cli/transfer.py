@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,15 +24,27 @@ from evstore.cli.options import (
     on_log,
     option,
 )
-from evstore.cli.output import count, describe_import, json_option, print_json, progress
+from evstore.cli.output import (
+    count,
+    describe_git_export,
+    describe_git_import,
+    describe_import,
+    json_option,
+    print_json,
+    progress,
+)
 from evstore.config import Config
 from evstore.contents import Contents
+from evstore.errors import Locked
 from evstore.events import Author
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
+from evstore.store import Store
 from evstore.transfer.exporting import Exported
 from evstore.transfer.exporting import export as export_tree
 from evstore.transfer.folder import Skipped, Source, Unreadable, open_file
+from evstore.transfer.git.exporting import GitExported, export_repository
+from evstore.transfer.git.importing import GitReport, import_repository
 from evstore.transfer.importing import ACTOR, REFUSALS, Progress, Report, find, import_folder
 from evstore.units import MIB
 
@@ -54,20 +66,46 @@ PIECE = 4 * MIB  # bytes of a file in one request to a server
     show_default=True,
     help="The largest file to take in, in bytes.",
 )
+@click.option("--git", "from_git", is_flag=True, help="SOURCE is a git repository: take in its history.")
+@click.option(
+    "--branch",
+    metavar="NAME",
+    help="With --git: the branch, tag or commit whose history it is.  [default: what is checked out]",
+)
 @folder_option
 @db_option
 @json_option
 def import_(
-    source: Path, into: ContentPath, max_body_size: int, folder: Path, db: Path | None, as_json: bool
+    source: Path,
+    into: ContentPath,
+    max_body_size: int,
+    from_git: bool,
+    branch: str | None,
+    folder: Path,
+    db: Path | None,
+    as_json: bool,
 ) -> None:
     """Take in the files of the folder SOURCE, with their dates; new versions of those that are there already.
 
     Files that are there with the same size and date are passed over. While a server runs the files
     go through it, and have the date of today.
+
+    With --git each commit of the repository SOURCE becomes a step of the history, with its author, dates and
+    message; renamed files keep their histories. Of merges the first parent is followed, so what a merge brought
+    in is one step. Hidden files are taken in and not served; symbolic links and submodules are left out,
+    and told. The folder that the files go into must be empty, or hold an older part of the same
+    history: then what is new is taken in. The server must not be running.
     """
+    if branch is not None and not from_git:
+        raise click.UsageError("--branch is for --git.")
     source = existing_folder(source)
     db = database_of(folder if db else existing_folder(folder), db)
     make_directory(db)
+    if from_git:
+        told = asyncio.run(_import_git(db, source, into, branch or "HEAD", max_body_size))
+        lines = describe_git_import(told)
+        tell(told, as_json, lines, "There is nothing new to take in.")
+        return
     report = asyncio.run(_import(db, source, into, max_body_size))
     if as_json:
         print_json(asdict(report))
@@ -132,10 +170,33 @@ async def _send_file(client: Client, source: Source) -> int:
     is_flag=True,
     help="Write into a folder that is not empty; files of the same names are replaced.",
 )
+@click.option("--git", "to_git", is_flag=True, help="Write the whole history, as a git repository.")
 @json_option
 @on_log
-def export(db: Path, target: Path, at: Moment | None, path: ContentPath, force: bool, as_json: bool) -> None:
-    """Write all files, as they are or were at any moment, into the folder TARGET, byte for byte."""
+def export(
+    db: Path,
+    target: Path,
+    at: Moment | None,
+    path: ContentPath,
+    force: bool,
+    to_git: bool,
+    as_json: bool,
+) -> None:
+    """Write all files, as they are or were at any moment, into the folder TARGET, byte for byte.
+
+    With --git, write the whole history up to that moment as a git repository: one commit for each step, by whom
+    and when it was; checkpoints with a label become tags. Folders without files are left out. What came out of git
+    is again as it was. TARGET is new or empty, or was written by an earlier export, which is then
+    gone on with. Notes say of which offset each commit is: git log --notes=evstore
+    """
+    if to_git:
+        if path or force:
+            raise click.UsageError(
+                "--git writes all there is, into a repository of its own: no --path, no --force."
+            )
+        written = asyncio.run(_export_git(db, target, at))
+        tell(written, as_json, describe_git_export(written, target))
+        return
     done = asyncio.run(_export(db, target, at, path, force))
     if as_json:
         print_json(asdict(done))
@@ -150,3 +211,33 @@ async def _export(db: Path, target: Path, at: Moment | None, path: ContentPath, 
     async with reading(db) as store:
         with progress("Exporting") as advance:
             return await export_tree(store, path, at, target, advance, force=force)
+
+
+def tell(report: GitReport | GitExported, as_json: bool, lines: Iterable[str], otherwise: str = "") -> None:
+    """Print what was done, for programs or for people."""
+    if as_json:
+        print_json(asdict(report))
+    else:
+        click.echo("\n".join(lines) or otherwise)
+
+
+async def _import_git(db: Path, source: Path, into: ContentPath, branch: str, max_size: int) -> GitReport:
+    try:
+        store = await Store.open(db)
+    except Locked as locked:
+        raise Locked(
+            f"{locked.message} Stop it: a repository's history is taken in without a server."
+        ) from None
+    try:
+        with progress(f"Taking in the history of {source}") as advance:
+            return await import_repository(
+                store, source, into=into, revision=branch, max_size=max_size, progress=advance
+            )
+    finally:
+        await store.close()
+
+
+async def _export_git(db: Path, target: Path, at: Moment | None) -> GitExported:
+    async with reading(db) as store:
+        with progress("Writing the history") as advance:
+            return await export_repository(store, target, at, advance)
