@@ -1,8 +1,7 @@
 """What a commit changed, done to the log's tree. Git tells of files alone, so folders come and go with them.
 
-Renames are moves, so that a file's history goes on. A commit may rename files into each other's places, or
-turn a file into a folder; then one of them goes by way of a passing name, for each event must be
-possible after the ones before it. What stands in the way and is not of git gives way: it is deleted,
+Renames are moves, so that a file's history goes on. A commit may move the file `a` to `a/b`, or the other way
+round; then it goes by way of a passing name, for each event must be possible after the ones before it. What stands in the way and is not of git gives way: it is deleted,
 and can be undeleted.
 """
 

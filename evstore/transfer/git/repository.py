@@ -1,9 +1,9 @@
 """A git repository to read from: the commits of a line, what each changed, the bytes of files, and the tags.
 
 Three processes work together: `rev-list` names the commits of the line, `diff-tree` tells what each
-changed against its first parent, with renames, and `cat-file` gives commits and bytes. (`fast-export` would
-be one process; but it tells renames one after the other, which goes wrong when two files have swapped their
-names, and it wants to be remembered every file it ever told of.)
+changed against its first parent, with renames, and `cat-file` gives commits and bytes as they are.
+(`fast-export` would be one process; but its reader must remember every file that it ever told of, and
+what it says of a merge is for those who have the other parents, too.)
 """
 
 from __future__ import annotations
