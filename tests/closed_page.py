@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import nbformat
+import pytest
 
+from evstore import kernel_output
+from evstore.kernels import execution
 from tests.helpers import Server
 from tests.http.test_channels_reconnect import nobody_is_connected
 from tests.kernel_client import connected, eventually
@@ -17,6 +20,21 @@ PATH = "/api/contents/a.ipynb"
 # Waits for a file of that name in the kernel's folder
 WAIT = "import os, time\nwhile not os.path.exists({name!r}): time.sleep(0.02)\n"
 HALVES = "print('first')\n" + WAIT.format(name="go on") + "print('second')\n"
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are given up, and looked after, within moments."""
+    monkeypatch.setattr(kernel_output, "GRACE", 0.3)
+    monkeypatch.setattr(kernel_output, "TICK", 0.1)
+    monkeypatch.setattr(kernel_output, "INTERVAL", 0.2)
+    monkeypatch.setattr(kernel_output, "REREAD", 0.0)
+    monkeypatch.setattr(execution, "PRESENCE", 1.0)
+
+
+async def notebook_kernel(server: Server) -> str:
+    """The kernel of a.ipynb, which has a cell `c` and a cell `d`."""
+    await save(server, "c", "d")
+    return (await session(server))["kernel"]["id"]
 
 
 async def save(server: Server, *cells: str, path: str = PATH, **outputs: Any) -> None:

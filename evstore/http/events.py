@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from evstore.announcing import Listener
+from evstore.closing import TRY_AGAIN_LATER
 from evstore.errors import TooLarge
 from evstore.http.reply import json_object, no_content
 from evstore.http.services import services
@@ -48,4 +49,4 @@ async def subscribe(request: web.Request) -> web.WebSocketResponse:
 async def _send(socket: web.WebSocketResponse, listener: Listener) -> None:
     while (message := await listener.next()) is not None:
         await socket.send_str(message.decode())
-    await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"Events were lost")
+    await socket.close(code=TRY_AGAIN_LATER, message=b"Events were lost")

@@ -6,14 +6,14 @@ import asyncio
 import weakref
 from collections.abc import Sequence
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
+from evstore.closing import RESTART
 from evstore.errors import Invalid
 
 PING = 30.0  # seconds between pings
 GOODBYE = 2.0  # seconds that a client has to take what is still being sent, when the server stops
 MAX_MESSAGE = 64 * 1024 * 1024  # bytes; widgets upload files in one message
-RESTART = WSCloseCode.SERVICE_RESTART  # 1012: JupyterLab reconnects; after 1000 and 1001 it never does
 
 Sockets = weakref.WeakKeyDictionary[web.WebSocketResponse, asyncio.Transport]
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")

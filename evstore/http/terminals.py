@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSMsgType, web
 
+from evstore.closing import FINAL, INVALID_DATA
 from evstore.errors import Invalid
 from evstore.http.auth import caller
 from evstore.http.kernels import text_field
@@ -77,7 +78,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
         receiving.cancel()  # aiohttp hangs up at once when one task closes while another receives
         results = await asyncio.gather(sending, receiving, return_exceptions=True)
         terminal.disconnect(viewer, owner, has_left=results[1] is True)
-        code, reason = viewer.over.result() if viewer.over.done() else (WSCloseCode.OK, "")
+        code, reason = viewer.over.result() if viewer.over.done() else (FINAL, "")
         await socket.close(code=code, message=reason.encode())
     for result in results:
         if isinstance(result, Exception) and not isinstance(result, ConnectionError):
@@ -116,7 +117,7 @@ async def _receive(socket: web.WebSocketResponse, terminal: Terminal, viewer: Vi
                 case None:
                     pass
         except Invalid as error:
-            viewer.end(WSCloseCode.INVALID_TEXT, error.message)
+            viewer.end(INVALID_DATA, error.message)
             return True
 
 

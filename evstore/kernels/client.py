@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 
+from evstore.closing import TRY_AGAIN_LATER
 from evstore.kernels.endpoint import Channels, Endpoint
 from evstore.kernels.executions import Executions
 from evstore.kernels.flow import Flow, Link
@@ -21,12 +22,6 @@ logger = logging.getLogger(__name__)
 
 HELD = 128 * 1024 * 1024  # bytes that a client may send while the kernel does not listen
 RETRY = 0.05  # seconds until a full queue to the kernel is tried again
-
-# Why a websocket is closed. After 1000 and 1001 JupyterLab stays away, after all others it comes back.
-FINAL = 1000  # the kernel is gone for good
-RESTART = 1012  # the server is stopped
-TRY_AGAIN_LATER = 1013
-REPLACED = 4001  # a newer websocket with the same session id has taken over
 
 
 class Page:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from evstore.closing import FINAL
 from evstore.errors import CannotRestart, CannotStart, EvstoreError, NotFound
 from evstore.kernels.actions import Actions
 from evstore.kernels.activity import DEAD, RESTARTING
-from evstore.kernels.client import FINAL, Client
+from evstore.kernels.client import Client
 from evstore.kernels.endpoint import Ended, Endpoint, Process
 from evstore.kernels.executions import Executions
 from evstore.kernels.flow import Link

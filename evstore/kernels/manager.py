@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from evstore.closing import RESTART
 from evstore.errors import CannotStart, Forbidden, Invalid, NotFound, Unavailable
 from evstore.kernels.actions import Actions
 from evstore.kernels.activity import UNTRACKED
-from evstore.kernels.client import RESTART
 from evstore.kernels.endpoint import Launcher
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.limits import Limits

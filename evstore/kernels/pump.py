@@ -24,9 +24,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from evstore.closing import REPLACED
 from evstore.kernels import messages
 from evstore.kernels.activity import Activity
-from evstore.kernels.client import REPLACED, Client
+from evstore.kernels.client import Client
 from evstore.kernels.endpoint import Endpoint, Subscription
 from evstore.kernels.execution import Execution
 from evstore.kernels.executions import Executions

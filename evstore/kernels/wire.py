@@ -25,13 +25,13 @@ from typing import Any, cast
 
 import orjson
 
+from evstore.closing import INVALID_DATA
 from evstore.errors import Invalid
 
 V1 = "v1.kernel.websocket.jupyter.org"
 CLIENT_CHANNELS = frozenset(("shell", "control", "stdin"))  # where clients may send
 JSON_PARTS = 4
 MAX_BUFFERS = 10_000
-INVALID_DATA = 1007
 PARTS = ("header", "parent_header", "metadata", "content")
 
 

@@ -14,17 +14,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from evstore import environment
+from evstore.closing import FINAL, RESTART
 from evstore.config import Config
 from evstore.errors import Invalid, NotFound, Stopping
 from evstore.periodic import every
 from evstore.placing import nearest_folder
 from evstore.terminals.shell import Shell, login_shell
-from evstore.terminals.terminal import FINAL, Terminal
+from evstore.terminals.terminal import Terminal
 
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"\w{1,100}")  # as in jupyter_server_terminals' routes
-RESTART = 1012  # the websocket close code of a server that stops; RFC 6455, 7.4.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from evstore.closing import FINAL, TRY_AGAIN_LATER
 from evstore.terminals.replay import RESET, Replay
 from evstore.terminals.shell import Shell
 from evstore.terminals.viewer import Viewer
@@ -21,8 +22,6 @@ from evstore.terminals.viewer import Viewer
 BURST = 64 * 1024  # bytes that are read before others get their turn on the event loop
 ECHO = 0.05  # seconds in which the last output of an ended shell arrives
 PATIENCE = 10.0  # seconds that a client may keep the others waiting
-FINAL = 1000  # the websocket close code for what is over; RFC 6455, 7.4.1
-TRY_AGAIN = 1013  # to a client that is too slow
 
 
 class Terminal:
@@ -176,7 +175,7 @@ class Terminal:
         if len(stalling) < len(self._viewers):
             for viewer in stalling:
                 self._viewers.remove(viewer)
-                viewer.end(TRY_AGAIN, "You took no output while others waited for it.")
+                viewer.end(TRY_AGAIN_LATER, "You took no output while others waited for it.")
             self._go_on()
         if not self._is_reading:
             self._stalled = self._loop.call_later(PATIENCE, self._look_who_stalls)

@@ -13,7 +13,6 @@ import pytest
 from evstore import kernel_output
 from evstore.contents import Contents
 from evstore.errors import Full
-from evstore.kernels import execution
 from tests.closed_page import (
     HALVES,
     PATH,
@@ -22,10 +21,11 @@ from tests.closed_page import (
     cell,
     eventually_settled,
     go_on,
+    hurry,
     left,
+    notebook_kernel,
     printed,
     save,
-    session,
     stored,
     written,
 )
@@ -36,20 +36,13 @@ from tests.kernel_client import KernelClient, connected, eventually
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages are given up, and looked after, within moments."""
-    monkeypatch.setattr(kernel_output, "GRACE", 0.3)
+    hurry(monkeypatch)
     monkeypatch.setattr(kernel_output, "PATIENCE", 0.6)
-    monkeypatch.setattr(kernel_output, "TICK", 0.1)
-    monkeypatch.setattr(kernel_output, "INTERVAL", 0.2)
-    monkeypatch.setattr(kernel_output, "REREAD", 0.0)
-    monkeypatch.setattr(execution, "PRESENCE", 1.0)
 
 
 @pytest.fixture
 async def kernel(server: Server) -> str:
-    """The kernel of a.ipynb, which has a cell `c` and a cell `d`."""
-    await save(server, "c", "d")
-    return (await session(server))["kernel"]["id"]
+    return await notebook_kernel(server)
 
 
 @asynccontextmanager

@@ -16,14 +16,6 @@ from tests.helpers import Server, StartServer, make_services, run_test_server
 from tests.kernel_client import V1, KernelClient, Message, connected, kernel_model, start_kernel
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealGateway]:
-    gateway = RealGateway(tmp_path_factory.mktemp("gateway"))
-    gateway.start()
-    yield gateway
-    gateway.stop()
-
-
 @pytest.fixture
 async def server(gateway: RealGateway, start_server: StartServer) -> Server:
     return await start_server(gateway=gateway.config())

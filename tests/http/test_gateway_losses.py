@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,14 +13,6 @@ from tests.helpers import Server, StartServer
 from tests.kernel_client import connected, eventually, kernel_model, start_kernel
 
 CUT = "evstore: the connection to the gateway broke"
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealGateway]:
-    gateway = RealGateway(tmp_path_factory.mktemp("gateway"))
-    gateway.start()
-    yield gateway
-    gateway.stop()
 
 
 @pytest.fixture

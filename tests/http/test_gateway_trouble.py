@@ -23,14 +23,6 @@ from tests.kernel_client import KernelClient, connected, eventually, kernel_mode
 LINES = "import time\nfor i in range({}): print(i, flush=True); time.sleep(0.01)"
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealGateway]:
-    gateway = RealGateway(tmp_path_factory.mktemp("gateway"))
-    gateway.start()
-    yield gateway
-    gateway.stop()
-
-
 @pytest.fixture
 async def cable(gateway: RealGateway) -> AsyncIterator[Cable]:
     async with Cable(gateway.port) as cable:

@@ -12,7 +12,6 @@ import pytest
 
 from evstore import kernel_output
 from evstore.contents import Contents
-from evstore.kernels import execution
 from tests.closed_page import (
     HALVES,
     PATH,
@@ -23,8 +22,10 @@ from tests.closed_page import (
     executions,
     follow,
     go_on,
+    hurry,
     is_waiting,
     left,
+    notebook_kernel,
     printed,
     save,
     session,
@@ -38,12 +39,7 @@ from tests.kernel_client import connected, eventually
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages are given up, and looked after, within moments."""
-    monkeypatch.setattr(kernel_output, "GRACE", 0.3)
-    monkeypatch.setattr(kernel_output, "TICK", 0.1)
-    monkeypatch.setattr(kernel_output, "INTERVAL", 0.2)
-    monkeypatch.setattr(kernel_output, "REREAD", 0.0)
-    monkeypatch.setattr(execution, "PRESENCE", 1.0)
+    hurry(monkeypatch)
 
 
 @pytest.fixture
@@ -54,9 +50,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def kernel(server: Server) -> str:
-    """The kernel of a.ipynb, which has a cell `c` and a cell `d`."""
-    await save(server, "c", "d")
-    return (await session(server))["kernel"]["id"]
+    return await notebook_kernel(server)
 
 
 async def test_reading_in_the_middle_shows_what_is_there_so_far(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -11,14 +10,6 @@ import pytest
 
 from tests.gateway import TOKEN, RealGateway
 from tests.process.commands import evstore, serving
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealGateway]:
-    gateway = RealGateway(tmp_path_factory.mktemp("gateway"))
-    gateway.start()
-    yield gateway
-    gateway.stop()
 
 
 @pytest.mark.parametrize(

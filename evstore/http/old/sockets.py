@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from evstore.http.link import UNSUPPORTED, attend, kernel_socket
+from evstore.closing import UNSUPPORTED
+from evstore.http.link import attend, kernel_socket
 from evstore.http.old.trio import GRACE, TRIOS, OldLink, Trio
 from evstore.http.services import services
 from evstore.http.sockets import accept

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 import orjson
 from aiohttp import web
 
+from evstore.closing import FINAL, REPLACED
 from evstore.http.link import SocketLink
 from evstore.kernels import dialect, messages
-from evstore.kernels.client import FINAL, REPLACED, Client
+from evstore.kernels.client import Client
 from evstore.kernels.flow import BATCH, Flow
 from evstore.kernels.kernel import Kernel
 from evstore.kernels.limits import Limits
