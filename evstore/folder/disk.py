@@ -85,9 +85,14 @@ class Disk:
         Raises Unreadable when that can't be known, FolderGone.
         """
         try:
-            with self._parent(path) as (directory, name):
+            names = names_of(path)
+            directory = self._inside.enter(names[:-1], path)  # closed by hand: this is called for each read
+            try:
+                name = names[-1] if names else "."
                 found = look_in(directory, name)
                 return Found.of(path, found) if found and is_spelt(directory, name) else None
+            finally:
+                os.close(directory)
         except NotFound:
             return None
         except OSError as error:

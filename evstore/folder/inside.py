@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 import unicodedata
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,8 +45,13 @@ def is_spelt(directory: int, name: str) -> bool:
     Disks may ignore case and Unicode forms, directory by directory: then a file is found under other
     names too. So where another spelling is found as well, the list of names decides.
     """
-    if not any(os.access(other, os.F_OK, dir_fd=directory) for other in other_spellings(name)):
-        return True
+    for other in other_spellings(name):
+        if os.access(other, os.F_OK, dir_fd=directory):
+            return _is_listed(directory, name)
+    return True
+
+
+def _is_listed(directory: int, name: str) -> bool:
     try:
         listing = os.open(".", READING, dir_fd=directory)
     except OSError:
@@ -57,12 +62,12 @@ def is_spelt(directory: int, name: str) -> bool:
         os.close(listing)
 
 
-def other_spellings(name: str) -> set[str]:
-    others = {name.swapcase()}
-    if not name.isascii():
-        others |= {unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)}
-    others.discard(name)
-    return others
+def other_spellings(name: str) -> Iterable[str]:
+    """Names under which a disk that ignores case or Unicode forms would find the same file."""
+    swapped = name.swapcase()
+    if name.isascii():
+        return () if swapped == name else (swapped,)
+    return {swapped, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)} - {name}
 
 
 class Inside:

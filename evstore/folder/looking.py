@@ -56,21 +56,22 @@ def check_spelling(directory: int, path: ContentPath, name: str) -> None:
         raise Occupied(f"The disk takes another name for the same as {shown(path)}")
 
 
-def check_replaceable(directory: int, path: ContentPath, name: str, replacing: Replacing) -> bool:
-    """Whether there is a file to replace. Raises Occupied, Changed, FolderReadOnly when that is not possible."""
+def check_replaceable(directory: int, path: ContentPath, name: str, replacing: Replacing) -> Stamp | None:
+    """The file to replace, if there is one. Raises Occupied, Changed, FolderReadOnly when that is not possible."""
     found = look_in(directory, name)
     if found is None:
         if isinstance(replacing, Stamp):
             raise Changed(f"{shown(path)} is gone from the disk meanwhile")
-        return False
+        return None
     if not stat.S_ISREG(found.st_mode):
         raise Occupied(f"{shown(path)} is {called(found)} on the disk")
     check_spelling(directory, path, name)
-    if replacing == "nothing" or (isinstance(replacing, Stamp) and replacing != Stamp.of(found)):
+    stamp = Stamp.of(found)
+    if replacing not in ("anything", stamp):
         raise Changed(f"{shown(path)} has changed on the disk meanwhile")
     if not may_write(directory, name):
         raise FolderReadOnly(f"{shown(path)} may not be changed on the disk (it is read-only)")
-    return True
+    return stamp
 
 
 def scan_directory(path: ContentPath, directory: int) -> Scan:

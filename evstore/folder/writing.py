@@ -16,10 +16,11 @@ from evstore.folder.errors import Changed, shown
 from evstore.folder.found import Stamp
 from evstore.folder.inside import Inside, names_of
 from evstore.folder.looking import TEMPORARY, Replacing, check_replaceable
-from evstore.folder.renaming import rename_new
+from evstore.folder.renaming import exchange, rename_new
 from evstore.paths import ContentPath
 
 TMP = "tmp"  # in .evstore
+KEPT = ".evstore-kept"  # how the name of a file begins that could not be given back
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 COPY = 1024 * 1024  # bytes at a time
@@ -34,24 +35,24 @@ class Target:
     name: str
     replacing: Replacing
 
-    def check(self) -> bool:
-        """Whether there is a file to replace. Raises Occupied, Changed, FolderReadOnly."""
+    def check(self) -> Stamp | None:
+        """The file to replace, if there is one. Raises Occupied, Changed, FolderReadOnly."""
         return check_replaceable(self.directory, self.path, self.name, self.replacing)
 
 
 def write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: int) -> Stamp:
     """`Disk.write`. Raises OSError too."""
-    replaces = target.check()
+    replaces = target.check() is not None
     with _temporary(inside, target) as (name, place):
         stamp = _fill(name, place, pieces, modified, target, replaces=replaces)
-        if _put(name, place, target):
+        if _put(name, place, target, stamp):
             return stamp
         # one disk can be mounted twice: then only the attempt shows that its parts are apart
         with ExitStack() as stack:
             beside = _beside(inside, target, stack)
             again = _pieces(name, place)
             stamp = _fill(beside, target.directory, again, modified, target, replaces=replaces)
-            _put(beside, target.directory, target)
+            _put(beside, target.directory, target, stamp)
             return stamp
 
 
@@ -64,6 +65,8 @@ def sweep(inside: Inside) -> None:
         finally:
             os.close(listing)
         for name in names:
+            if name.startswith(KEPT):
+                continue
             with suppress(OSError):  # no note
                 _sweep_noted(inside, ContentPath(os.readlink(name, dir_fd=tmp)))
             with suppress(IsADirectoryError):
@@ -131,21 +134,50 @@ def _fill(
         return Stamp.of(os.fstat(descriptor))
 
 
-def _put(name: str, place: int, target: Target) -> bool:
+def _put(name: str, place: int, target: Target, stamp: Stamp) -> bool:
     """Move the finished file to its place; False when that is on another disk. Raises what `Target.check` does."""
-    replaces = target.check()  # once more: this is the last moment
+    old = target.check()  # once more: this is the last moment
     try:
-        if replaces:
-            os.rename(name, target.name, src_dir_fd=place, dst_dir_fd=target.directory)
-        else:
+        if old is None:
             rename_new(name, target.name, place, target.directory)
+        elif exchange(name, target.name, place, target.directory):
+            # so the old file can still be looked at; also, ext4 writes a file to the disk at once if it replaces another
+            _check_exchanged(name, place, target, old, stamp)
+        else:
+            os.rename(name, target.name, src_dir_fd=place, dst_dir_fd=target.directory)
     except FileExistsError:
-        raise Changed(f"{shown(target.path)} has changed on the disk meanwhile") from None
+        raise _changed(target) from None
     except OSError as error:
         if error.errno == errno.EXDEV and place != target.directory:
             return False
         raise
     return True
+
+
+def _check_exchanged(name: str, place: int, target: Target, old: Stamp, new: Stamp) -> None:
+    """Raise Changed unless `old` is what came out as `name`. Then somebody else was faster, and what is his goes back.
+
+    In the meantime he may have put something newer there, and so on: it is right when what comes out is
+    what we had put in.
+    """
+    expected, given = old, new
+    try:
+        while not _is_expected(came := os.stat(name, dir_fd=place, follow_symlinks=False), expected, target):
+            exchange(name, target.name, place, target.directory)
+            expected, given = given, Stamp.of(came)
+    except OSError:
+        os.rename(name, KEPT + name, src_dir_fd=place, dst_dir_fd=place)  # it is not ours to remove
+        raise
+    if expected is not old:
+        raise _changed(target)
+
+
+def _is_expected(came: os.stat_result, expected: Stamp, target: Target) -> bool:
+    return stat.S_ISREG(came.st_mode) and (target.replacing == "anything" or Stamp.of(came) == expected)
+
+
+def _changed(target: Target) -> Changed:
+    return Changed(f"{shown(target.path)} has changed on the disk meanwhile")
 
 
 def _pieces(name: str, directory: int) -> Generator[bytes]:

@@ -23,6 +23,7 @@ from evstore.folder.disk import (
     Unreadable,
     What,
 )
+from evstore.folder.renaming import exchange
 from evstore.paths import ContentPath
 
 NOW = 1_700_000_000_000_000  # µs since 1970
@@ -356,6 +357,47 @@ def test_what_changes_while_the_new_is_written_is_not_replaced(disk: Disk, root:
     with pytest.raises(Changed):
         disk.write(p("a"), pieces(), modified=NOW, replacing=found.stamp)
     assert (root / "a").read_bytes() == b"theirs" and leftovers(root) == []
+
+
+def test_nothing_is_replaced_unseen(disk: Disk, root: Path) -> None:
+    """Somebody else replaces the file all the time; ours says which of his it was written after."""
+    put = ["0"]  # what he has put there, in this order
+    unseen: list[tuple[str, str]] = []
+    stop = threading.Event()
+    (root / "it").write_text("0")
+    (root / "his").mkdir()
+    (root / "his/file").touch()
+    top = os.open(root, os.O_RDONLY)
+    if not exchange("his/file", "it", top, top):
+        os.close(top)
+        pytest.skip("this disk can't exchange files")
+    exchange("his/file", "it", top, top)
+
+    def replace() -> None:
+        while not stop.is_set():
+            his = root / "his/file"
+            his.write_text(f"{len(put)}")
+            exchange("his/file", "it", top, top)
+            if (replaced := his.read_text()) not in (put[-1], f"ours after {put[-1]}"):
+                unseen.append((replaced, put[-1]))
+            put.append(f"{len(put)}")
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    written = refused = 0
+    while written < 100 or refused < 10:
+        file, found = disk.open(p("it"))
+        with file:
+            seen = file.read().decode().removeprefix("ours after ")
+        try:
+            disk.write(p("it"), [b"ours after ", seen.encode()], modified=NOW, replacing=found.stamp)
+            written += 1
+        except Changed:
+            refused += 1
+    stop.set()
+    thread.join()
+    os.close(top)
+    assert unseen == [] and leftovers(root) == []
 
 
 @pytest.mark.parametrize("path", ["none/a", "file/a", "dir", "", ".evstore/a"])
