@@ -79,13 +79,17 @@ class Watcher:
 
     `is_watched` is asked for each directory but the root, on a thread; what is in a directory for which it says no
     is neither watched nor looked at. Symbolic links are never followed, but for `root` itself.
-    With `polling` it looks itself, every 2 s or less often, and asks the system for no events.
+    With `polling` it looks itself, every 2 s or less often, and asks the system for no events. What it hears it
+    tells when there was nothing more for `quiet` seconds.
     """
 
-    def __init__(self, root: Path, is_watched: IsWatched, *, polling: bool = False) -> None:
+    def __init__(
+        self, root: Path, is_watched: IsWatched, *, polling: bool = False, quiet: float = QUIET
+    ) -> None:
         self._root = root
         self._is_watched = is_watched
         self._polling = polling
+        self._quiet = quiet
         self._why: str | None = None
         self._source: Source | None = None
         self._around = git.repository_around(root)
@@ -223,7 +227,7 @@ class Watcher:
         everything, self._doubtful = self._doubtful, False
         checked = last = time.monotonic()
         first = last if everything else None
-        due = last + QUIET
+        due = last + self._quiet
         while True:
             heard = source.read(CHECK if first is None else max(0.0, due - time.monotonic()))
             if self._rung():
@@ -240,17 +244,17 @@ class Watcher:
             due = self._due(source, first, last, now)
             if now >= due:
                 source.check()  # a folder that is deleted is deleted file by file
-                paths = source.take(restless=now < last + QUIET)
+                paths = source.take(restless=now < last + self._quiet)
                 self._hand_over(EVERYTHING if everything else Changes(paths))
                 first, everything = None, False
 
     def _due(self, source: Source, first: float, last: float, now: float) -> float:
         """When to tell what is gathered. What git does is told when it is done, as one."""
-        due = first + LONGEST if last < first else min(last + QUIET, first + LONGEST)
+        due = first + LONGEST if last < first else min(last + self._quiet, first + LONGEST)
         if now < due or now >= first + GIT:
             return due
         repositories = [*source.repositories(), *([self._around] if self._around else [])]
-        return now + QUIET if any(map(git.at_work, repositories)) else due
+        return now + self._quiet if any(map(git.at_work, repositories)) else due
 
     def _rung(self) -> bool:
         """Whether this is closed; LostTrack if somebody has asked for a new beginning."""

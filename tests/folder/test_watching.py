@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from evstore.folder import polling as polling_module
+from evstore.folder import watching as watching_module
 from evstore.folder.watching import Watcher
 from tests.folder.watchers import SIGN, make, watched, watching
 
@@ -212,22 +213,27 @@ async def test_reading_is_no_change(tmp_path: Path, polling: bool) -> None:
         assert observer.paths == set()
 
 
-async def test_a_file_written_for_ever_holds_nobody_up(tmp_path: Path) -> None:
+async def test_a_file_written_for_ever_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = folder(tmp_path)
     stop = threading.Event()
 
     def write() -> None:
         with (root / "a/log").open("w", buffering=1) as file:
-            while not stop.wait(0.02):
+            while not stop.wait(0.005):
                 file.write("one more line\n")
 
-    async with watching(root) as observer:
+    async with watching(root, quiet=0.15) as observer:
         writer = threading.Thread(target=write)
         writer.start()
         try:
             await observer.until("a")  # told although it goes on
-            make(root, ["d/new"])
-            await observer.until("a", "d")
+            monkeypatch.setattr(watching_module, "LONGEST", 3600)
+            for number in range(3):  # others wait for their own quiet moment only, in the same directory too
+                observer.forget()
+                make(root, [f"a/{number}", f"d/{number}"])
+                await observer.until("a", "d")
         finally:
             stop.set()
             writer.join()

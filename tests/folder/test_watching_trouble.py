@@ -105,6 +105,42 @@ def test_a_limit_of_the_system(
     assert warning.startswith("WARNING ") and f"sudo sysctl {named}=" in warning
 
 
+MOUNTED = """
+    import asyncio, subprocess, sys
+    from pathlib import Path
+    from evstore.folder.watching import Watcher
+
+    async def main(root, disk):
+        subprocess.run(["mount", "-t", "tmpfs", "none", disk], check=True)
+        (disk / "on-it").mkdir()
+        async with Watcher(root, lambda path: True) as watcher:
+            changes = watcher.changes()
+            (disk / "on-it/new").touch()
+            print(*(await anext(changes)).paths)
+            subprocess.run(["umount", disk], check=True)
+            while not (disk / "under-it").exists() or (await anext(changes)).everything:
+                await asyncio.sleep(0.1)
+                (disk / "under-it").touch()
+            assert watcher.state.how == "inotify"
+            await changes.aclose()
+
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize(("disk", "told"), [(".", "on-it"), ("a/disk", "a/disk/on-it")])
+def test_a_disk_is_unmounted(tmp_path: Path, disk: str, told: str) -> None:
+    """What it had covered is watched then."""
+    make(tmp_path, ["a/disk/", "b/"])
+    unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("no user namespaces here")
+    program = [sys.executable, "-c", textwrap.dedent(MOUNTED), str(tmp_path), str(tmp_path / disk)]
+    done = subprocess.run([*unshare, *program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [told]
+
+
 async def test_nothing_is_left_when_it_ends(tmp_path: Path) -> None:
     make(tmp_path, ["a/b/file"])
     before = len(os.listdir("/proc/self/fd"))

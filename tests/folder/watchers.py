@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from evstore.folder.source import IsWatched
 from evstore.folder.watching import Changes, Watcher
 from evstore.paths import ContentPath
 
@@ -70,9 +71,11 @@ def signed(changes: Changes) -> bool:
 
 
 @asynccontextmanager
-async def watching(root: Path, *, polling: bool = False, is_watched=watched) -> AsyncIterator[Observer]:
+async def watching(
+    root: Path, *, polling: bool = False, is_watched: IsWatched = watched, quiet: float = 0.03
+) -> AsyncIterator[Observer]:
     (root / SIGN).mkdir(exist_ok=True)
-    async with Watcher(root, is_watched, polling=polling) as watcher:
+    async with Watcher(root, is_watched, polling=polling, quiet=quiet) as watcher:
         observer = Observer(root, watcher)
         reading = asyncio.create_task(observer.read())
         yield observer
