@@ -108,6 +108,25 @@ async def test_what_has_left_is_watched_no_more(tmp_path: Path, polling: bool) -
         assert observer.watcher.state.watches == (0 if polling else before - 3)
 
 
+async def test_what_went_on_while_a_directory_was_elsewhere(tmp_path: Path, polling: bool) -> None:
+    root = folder(tmp_path)
+    async with watching(root, polling=polling, quiet=1) as observer:
+        before = observer.watcher.state.watches
+        (root / "a").rename(tmp_path / "out")
+        await asyncio.sleep(0.2)  # it has been heard that it is gone, but it may still come back
+        (tmp_path / "out/b").rename(tmp_path / "b")
+        make(tmp_path, ["out/x/y/file"])
+        await asyncio.sleep(0.2)
+        (tmp_path / "out").rename(root / "a")
+        await observer.settle()
+        assert observer.paths >= {"a", "a/x", "a/x/y"}
+        assert observer.watcher.state.watches == before  # two have left, two have come
+        observer.forget()
+        make(tmp_path, ["b/c/later", "root/a/x/y/later"])
+        await observer.settle()
+        assert observer.paths == {"a/x/y"}
+
+
 async def test_a_directory_made_again_is_watched_again(tmp_path: Path, polling: bool) -> None:
     root = folder(tmp_path)
     async with watching(root, polling=polling) as observer:
