@@ -39,7 +39,7 @@ class Checkpoints:
             (recorded,) = work.append(rules.checkpoint(_file(work.tx, path), label))
             return Checkpoint(recorded.offset, recorded.at, label)
 
-        return await self._store.write(command, author)
+        return await self._store.write(command, author, about=(path,))
 
     async def restore(self, path: ContentPath, offset: int, author: Author) -> None:
         """Give the file the bytes it had at `offset`, a checkpoint's or any other at which it existed."""
@@ -52,7 +52,7 @@ class Checkpoints:
             source = log.resolve(tx, offset)
             work.append(rules.restore(entry, tree.contents_at(tx, entry.id, source), source))
 
-        await self._store.write(command, author)
+        await self._store.write(command, author, about=(path,))
 
     async def delete(self, path: ContentPath, offset: int, author: Author) -> None:
         """Unmark. The contents stay in the history. Raises NotFound when there is no such checkpoint."""

@@ -31,6 +31,10 @@ class Config:
     folder: Path  # the folder that is served
     db: Path  # the log
     allow_network_db: bool = False  # have the log where SQLite is not safe
+    with_folder: bool = True  # False: all there is, is in the log; `folder` is where kernels start
+    max_versioned_size: int = 100 * MIB  # bytes; larger files are served from the folder and have no versions
+    verify_folder: bool = False  # at the start, read every file, whatever its date and size say
+    poll: bool = False  # look at the folder every so often, for the system does not tell what changes in it
     host: str = "127.0.0.1"
     port: int = 8888
     port_retries: int = 0  # how many ports after it may be taken in its place

@@ -99,7 +99,9 @@ class Contents:
 
         Raises NotFound, Invalid, or Conflict when the file is not as expected.
         """
-        return await self._store.write(lambda work: save(work, path, wish), author, weight=wish.body.weight)
+        return await self._store.write(
+            lambda work: save(work, path, wish), author, weight=wish.body.weight, about=(path,)
+        )
 
     async def create_directory(self, path: ContentPath, author: Author) -> Saved:
         """A directory at `path`; nothing happens when there is one."""
@@ -113,7 +115,7 @@ class Contents:
             create(work, path, Kind.DIRECTORY)
             return Saved(_require(work.tx, path), created=True)
 
-        return await self._store.write(command, author)
+        return await self._store.write(command, author, about=(path,))
 
     async def create_untitled(
         self, directory: ContentPath, kind: str, extension: str, body: Body | None, author: Author
@@ -137,7 +139,7 @@ class Contents:
                 work.append(rules.checkpoint(entry, None))
             return entry
 
-        return await self._store.write(command, author)
+        return await self._store.write(command, author, about=(directory,))
 
     async def move(self, path: ContentPath, to: ContentPath, author: Author) -> Entry:
         """Rename or move an entry. Raises NotFound, Exists, Invalid."""
@@ -148,7 +150,7 @@ class Contents:
             work.append(rules.move(entry, to, parent, occupant))
             return _require(work.tx, to)
 
-        return await self._store.write(command, author)
+        return await self._store.write(command, author, about=(path, to))
 
     async def copy(
         self, source: ContentPath, to: ContentPath, author: Author, *, exact: bool = False
@@ -169,11 +171,13 @@ class Contents:
             copy(work, entry, path)
             return _require(work.tx, path)
 
-        return await self._store.write(command, author)
+        return await self._store.write(command, author, about=(source, to))
 
     async def delete(self, path: ContentPath, author: Author) -> None:
         """Take an entry out of the tree, a directory with all below it; it can be undeleted."""
-        await self._store.write(lambda work: work.append(rules.delete(_require(work.tx, path))), author)
+        await self._store.write(
+            lambda work: work.append(rules.delete(_require(work.tx, path))), author, about=(path,)
+        )
 
     async def trust(self, path: ContentPath, author: Author) -> None:
         """Vouch for a notebook as it is now, so that its outputs may run scripts."""

@@ -194,7 +194,7 @@ class History:
             assert back is not None
             return back
 
-        return await self._store.write(command, author)
+        return await self._store.write(command, author, about=() if path is None else (path,))
 
     async def restore(
         self, path: ContentPath, at: Moment, author: Author, *, dry_run: bool = False
@@ -215,7 +215,7 @@ class History:
         if dry_run and (foretold := await self._store.read(lambda tx: _foretell(tx, path, at))):
             return foretold
         try:
-            return await self._store.write(command, author)
+            return await self._store.write(command, author, about=(path,))
         except _DryRun as told:
             return told.restored
 
@@ -248,13 +248,10 @@ def last_at(tx: Tx, path: ContentPath) -> EntryId:
     """The id of what is at `path`, or of what stood there last. Raises NotFound."""
     entry = ROOT
     for name in path.names:
-        row = tx.row(
-            "select entry from places where parent = ? and name = ? order by until desc limit 1",
-            (entry, name),
-        )
-        if row is None:
+        last = tree.last_member(tx, entry, name)
+        if last is None:
             raise NotFound(f"There never was a file or directory {path}.")
-        entry = EntryId(row[0])
+        entry = last
     return entry
 
 

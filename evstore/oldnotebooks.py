@@ -40,7 +40,7 @@ class OldNotebooks:
             check_name(wanted)
             return contents.save(work, _free(work.tx, directory, wanted), wish).entry
 
-        return await self._store.write(command, author, weight=wish.body.weight)
+        return await self._store.write(command, author, weight=wish.body.weight, about=(directory,))
 
     async def save(self, path: ContentPath, to: ContentPath, wish: Save, author: Author) -> Saved:
         """Save the notebook at `path`, and move it to `to` if that is another place; make it if it is new.
@@ -55,7 +55,7 @@ class OldNotebooks:
             _move(work, entry, to)
             return contents.save(work, to, wish)
 
-        return await self._store.write(command, author, weight=wish.body.weight)
+        return await self._store.write(command, author, weight=wish.body.weight, about=(path, to))
 
     async def rename(self, path: ContentPath, to: ContentPath, author: Author) -> Entry:
         """Rename or move the notebook at `path`. Raises NotFound, Exists, Invalid."""
@@ -64,7 +64,7 @@ class OldNotebooks:
             _move(work, _at(work.tx, path), to)
             return _at(work.tx, to)
 
-        return await self._store.write(command, author)
+        return await self._store.write(command, author, about=(path, to))
 
     async def copy(
         self, source: ContentPath, directory: ContentPath, to: ContentPath | None, author: Author
@@ -75,11 +75,13 @@ class OldNotebooks:
             entry = _at(work.tx, source)
             return _copy(work, entry, to or _free_for_copy(work.tx, entry, directory))
 
-        return await self._store.write(command, author)
+        return await self._store.write(command, author, about=(source, to or directory))
 
     async def delete(self, path: ContentPath, author: Author) -> None:
         """Take the notebook at `path` out of the tree. Raises NotFound."""
-        await self._store.write(lambda work: work.append(rules.delete(_at(work.tx, path))), author)
+        await self._store.write(
+            lambda work: work.append(rules.delete(_at(work.tx, path))), author, about=(path,)
+        )
 
     # -- by id -----------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from evstore import projections
 from evstore.engine.base import Engine, Load, Tx
@@ -23,6 +23,7 @@ from evstore.errors import DatabaseError
 from evstore.events import Author, Digest, EntryId, Event, Offset, Recorded
 from evstore.log import bodies, log, schema
 from evstore.log.bodies import Body, Chunk, KnownChunks
+from evstore.paths import ContentPath
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Work:
         self.tx = tx
         self.recorded: list[Recorded] = []
         self.stored: dict[bytes, int] = {}
+        self.plain: dict[Digest, bytes] = {}  # bodies that were put, if they are in memory as a whole
         self.unchanged: list[EntryId] = []  # files that somebody has saved as they were
         self._author = author
         self._known = known
@@ -54,10 +56,28 @@ class Work:
     def put(self, body: Body) -> None:
         """Store a body's bytes, in the same transaction as the event that names them."""
         self.stored |= bodies.put(self.tx, body, self._known)
+        if body.plain is not None:
+            self.plain[body.digest] = body.plain
 
     def put_chunks(self, chunks: Sequence[Chunk]) -> None:
         """Store chunks ahead of the body that they belong to."""
         self.stored |= bodies.put_chunks(self.tx, chunks, self._known)
+
+
+class Mirror(Protocol):
+    """What follows the log at once: the working folder."""
+
+    async def before(self, paths: Sequence[ContentPath]) -> None:
+        """Called before a command that is about these paths. Raises what speaks against it."""
+        ...
+
+    def heard(self, recorded: Sequence[Recorded], plain: Mapping[Digest, bytes]) -> None:
+        """Called in the order of the log with what has been committed, and with bodies that are in memory anyway."""
+        ...
+
+    async def reach(self, recorded: Sequence[Recorded]) -> None:
+        """Wait until these events are carried out. Raises what went wrong with them."""
+        ...
 
 
 class Store:
@@ -66,6 +86,7 @@ class Store:
     def __init__(self, engine: Engine, offset: Offset) -> None:
         self._engine = engine
         self.known = KnownChunks()
+        self.mirror: Mirror | None = None
         self.offset = offset  # of the last event that has been announced
         self._confirmed = OrderedDict[EntryId, int]()
         self._listeners: list[Callable[[Sequence[Recorded]], None]] = []
@@ -118,11 +139,21 @@ class Store:
         self._announced.set()
         await self._engine.close()
 
-    async def write(self, command: Callable[[Work], T], author: Author, *, weight: int = 0) -> T:
-        """Run `command`; when this returns, what it appended is durable and announced.
+    async def write(
+        self,
+        command: Callable[[Work], T],
+        author: Author,
+        *,
+        weight: int = 0,
+        about: Sequence[ContentPath] = (),
+    ) -> T:
+        """Run `command`; when this returns, what it appended is durable, announced, and in the working folder.
 
-        Raises what the command raises (then nothing of it happened), and Busy, Full or ReadOnly.
+        `about`: paths of which the command must know what is in the folder. Raises what the command raises (then
+        nothing of it happened), Busy, Full or ReadOnly, and what kept an event from being carried out in the folder.
         """
+        if self.mirror is not None and about:
+            await self.mirror.before(about)
         return (await self.write_together([(command, author)], weight=weight))[0]
 
     async def write_together(
@@ -138,7 +169,10 @@ class Store:
                 results.append(command(works[-1]))
             return results, works
 
-        results, _ = await self._engine.write(run, weight=weight, committed=self._committed)
+        results, works = await self._engine.write(run, weight=weight, committed=self._committed)
+        for work in works:
+            if self.mirror is not None and work.recorded:
+                await self.mirror.reach(work.recorded)
         return results
 
     def _committed(self, done: tuple[Any, list[Work]]) -> None:
@@ -155,6 +189,8 @@ class Store:
             self._confirmed.popitem(last=False)
         if work.recorded:
             self._announce(work.recorded)
+            if self.mirror is not None:
+                self.mirror.heard(work.recorded, work.plain)
 
     def confirmed_at(self, entry: EntryId) -> int:
         """When somebody last saved a file just as it was, which is no event: µs since 1970; 0 if not lately."""

@@ -55,6 +55,7 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
             self.fail(f"{value!r}: {error}.", param, ctx)
 
 
+folder = section("The folder", DEFAULTS)
 place = section("Where it listens", DEFAULTS)
 access = section("Who gets in", DEFAULTS)
 front_end = section("Front ends", DEFAULTS)
@@ -66,10 +67,31 @@ limit = section("Limits", DEFAULTS)
 
 OPTIONS = (
     db_option,
-    option(
+    folder(
         "--allow-network-db",
         is_flag=True,
         help="Start also when the log is on a network file system, where SQLite can lose what it has saved.",
+    ),
+    folder(
+        "--with-folder/--no-folder",
+        help="Keep the folder's files and the log equal, both ways; without, everything is in the log alone, and "
+        "kernels start in a scratch folder beside it.  [default: --with-folder]",
+    ),
+    folder(
+        "--max-versioned-size",
+        type=click.IntRange(min=0),
+        show_default=True,
+        help="Files above this many bytes are served from the folder, without versions.",
+    ),
+    folder(
+        "--verify-folder",
+        is_flag=True,
+        help="At the start, read every file in the folder, also those whose date and size have not changed.",
+    ),
+    folder(
+        "--poll",
+        is_flag=True,
+        help="Look for changes in the folder every few seconds: for network disks, where the system does not tell.",
     ),
     place("--host", "--ip", show_default=True, help="The address to listen on."),
     place(

@@ -28,10 +28,9 @@ PORT_RETRIES = 50  # as Jupyter, when nobody asked for a certain port
 def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
     """Serve FOLDER (the current one if none is given) with JupyterLab and Notebook, or to any other Jupyter client.
 
-    The first time, evstore takes in the folder's files. From then on it works on its own log, in
-    FOLDER/.evstore: what is saved goes there and not into the files that lie in FOLDER, and what changes
-    there by other hands is not seen. `evstore export` writes the present state, or that of any
-    moment, to disk.
+    What is saved goes to the files in FOLDER and, with every version before it, into a log in FOLDER/.evstore. What
+    kernels, editors and git do to the files is in the log as well, a moment later. `evstore history` shows what
+    was, `evstore restore` brings it back.
     """
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     logging.basicConfig(
@@ -63,6 +62,9 @@ def make_config(
     **flags: Any,
 ) -> Config:
     """The settings that the flags mean."""
+    if not flags["with_folder"]:
+        folder = db.with_name("scratch")
+        folder.mkdir(mode=0o700, exist_ok=True)
     return Config(
         folder=folder,
         db=db,

@@ -20,6 +20,7 @@ from evstore.contents import Contents
 from evstore.convert.converter import Converter
 from evstore.errors import Stopped
 from evstore.events import EntryMoved, Recorded
+from evstore.folder.working import WorkingFolder
 from evstore.gateway.api import Gateway
 from evstore.gateway.process import GatewayLauncher
 from evstore.gateway.specs import GatewaySpecs
@@ -114,10 +115,13 @@ async def open_services(
         terminals=Terminals(config.folder, Options.of(config)),
         announcer=Announcer(store, kernels),
         converter=Converter(config.convert_timeout),
+        folder=make_folder(config, store),
         stop=stop,
     )
     store.subscribe(services.replies.heard)
     try:
+        if services.folder is not None:
+            await services.folder.open()
         async with in_background(*chores(services)):
             yield services
     finally:
@@ -125,6 +129,22 @@ async def open_services(
         services.uploads.close()
         await launcher.close()  # also when the application has never started
         await services.lab.close()
+        if services.folder is not None:
+            await services.folder.close()
+
+
+def make_folder(config: Config, store: Store) -> WorkingFolder | None:
+    """The folder in which the files are, if there is to be one; not in line with the log yet."""
+    if not config.with_folder:
+        return None
+    return WorkingFolder(
+        store,
+        config.folder,
+        config.db,
+        max_size=config.max_versioned_size,
+        verify=config.verify_folder,
+        poll=config.poll,
+    )
 
 
 def chores(services: Services) -> list[Coroutine[Any, Any, None]]:

@@ -44,10 +44,12 @@ async def open_store(config: Config) -> Store:
     """The store; when it is new, with the folder's files in it."""
     with progress("Reading the log") as advance:
         store = await Store.open(config.db, lambda offset: advance(offset, offset))
+    if not config.with_folder:
+        return store
     try:
         with progress(f"Taking in {config.folder}") as advance:
             report = await import_once(
-                store, config.folder, config.db, max_size=config.max_body_size, progress=advance
+                store, config.folder, config.db, max_size=config.max_versioned_size, progress=advance
             )
     except BaseException:
         await store.close()
@@ -67,7 +69,8 @@ def greeted(services: Services, port: int) -> Generator[None]:
     token = quote(config.token, safe="")
     app = APPS[config.app]
     page = (app.start if services.lab.has(app) else "") + (f"?token={token}" if token else "")
-    click.echo(f"evstore {version('evstore')} serves {config.folder}; every version is kept in {config.db}\n")
+    served = config.folder if config.with_folder else f"{config.db} alone"
+    click.echo(f"evstore {version('evstore')} serves {served}; every version is kept in {config.db}\n")
     if config.host in WILDCARDS:
         click.echo(f"    {address(socket.gethostname(), port, config.base_url)}{page}")
     click.echo(f"    {base}{page}\n")
@@ -75,6 +78,8 @@ def greeted(services: Services, port: int) -> Generator[None]:
         click.echo("There is neither token nor password: everybody who reaches this address is let in.")
     if config.gateway is not None:
         click.echo(f"Kernels run at the gateway {config.gateway.url}, on its own files.")
+    if not config.with_folder:
+        click.echo(f"There is no working folder: kernels and terminals start in {config.folder}.")
     click.echo("Ctrl-C stops it.")
     with ExitStack() as stack:
         stack.enter_context(announced(config.db, RunningServer(base, config.token, os.getpid())))

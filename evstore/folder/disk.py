@@ -208,6 +208,16 @@ class Disk:
         with changing(path), self._existing(path) as (directory, its_name), self._inside.own(TRASH) as trash:
             rename_new(its_name, name, directory, trash)
 
+    def has_discarded(self, name: str) -> bool:
+        """Whether there is something in the trash under that name."""
+        with changing(ContentPath()), self._inside.own(TRASH) as trash:
+            return look_in(trash, name) is not None
+
+    def recover(self, name: str, path: ContentPath) -> None:
+        """Move what `discard` has put away to `path`. Raises Occupied, and as `write` does."""
+        with changing(path), self._parent(path) as (directory, its_name), self._inside.own(TRASH) as trash:
+            rename_new(name, its_name, trash, directory)
+
     def remove_file(self, path: ContentPath) -> None:
         """Remove a file, or a link itself. Raises NotFound, Occupied when it is a directory, and as `write` does."""
         with changing(path), self._existing(path) as (directory, name):

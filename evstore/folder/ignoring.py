@@ -7,6 +7,7 @@ directory, as `.gitignore` files do to git; last, a file may be too large.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Protocol
@@ -26,6 +27,7 @@ LEAVINGS_ENDINGS = (".pyc", ".pyo", "~")
 
 class Kind(StrEnum):
     HIDDEN = "hidden"
+    OWN = "own"
     LEAVING = "leaving"
     IGNORED = "ignored"
     TOO_LARGE = "too large"
@@ -43,6 +45,7 @@ class Reason:
 
 
 HIDDEN = Reason(Kind.HIDDEN, "its name begins with a dot, or that of a folder above it")
+OWN = Reason(Kind.OWN, "it is a part of evstore's log")
 LEAVING = Reason(Kind.LEAVING, "programs make it, and can make it again")
 
 
@@ -67,8 +70,11 @@ class _Directory:
 class Ignore:
     """Decides for each path. It remembers what ignore files say until `refresh` is called. Threads may share it."""
 
-    def __init__(self, files: Files, *, max_size: int) -> None:
-        """`max_size`: bytes above which a file has no versions."""
+    def __init__(
+        self, files: Files, *, max_size: int, own: Callable[[ContentPath], bool] = lambda path: False
+    ) -> None:
+        """`max_size`: bytes above which a file has no versions. `own` tells evstore's files."""
+        self._own = own
         self._files = files
         self._max_size = max_size
         self._directories: dict[ContentPath, _Directory] = {}
@@ -84,7 +90,7 @@ class Ignore:
         directory = self._directory(path.parent)
         if directory.reason is not None:
             return directory.reason
-        reason = _by_name(path, is_directory, directory)
+        reason = OWN if self._own(path) else _by_name(path, is_directory, directory)
         if reason is None and not is_directory and size > self._max_size:
             return Reason(Kind.TOO_LARGE, f"it is larger than {self._max_size} bytes")
         return reason

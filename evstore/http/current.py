@@ -1,4 +1,4 @@
-"""Who reads a notebook, in whatever form, gets what its kernel has put out so far: it is written there first."""
+"""Who reads a file, in whatever form, gets what there is by now: on the disk, and from the notebook's kernel."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from evstore.paths import ContentPath
 
 
 def current(handler: Handler) -> Handler:
-    """The handler of a route that shows a notebook by its `path`, or by its `id`: as it is now, unless `at` is asked."""
+    """The handler of a route that shows something by its `path`, or by its `id`: as it is now, unless `at` is asked."""
 
     async def get(request: web.Request) -> web.StreamResponse:
-        output, query = services(request).kernel_output, request.query
-        if output.may_wait and "at" not in query and query.get("content") != "0":
-            await output.before_reading(await _path(request))
+        app, query = services(request), request.query
+        if "at" not in query:
+            path = await _path(request)
+            if app.folder is not None:
+                await app.folder.look(path)
+            if app.kernel_output.may_wait and query.get("content") != "0":
+                await app.kernel_output.before_reading(path)
         return await handler(request)
 
     return get

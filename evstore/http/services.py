@@ -15,6 +15,7 @@ from evstore.clusters.manager import Clusters
 from evstore.config import Config
 from evstore.contents import Contents
 from evstore.convert.converter import Converter
+from evstore.folder.working import WorkingFolder
 from evstore.history import History
 from evstore.http.cache import ReplyCache
 from evstore.kernel_output import KernelOutput
@@ -62,6 +63,7 @@ class Services:
     terminals: Terminals  # closed when the application shuts down
     announcer: Announcer
     converter: Converter  # closed when the application shuts down
+    folder: WorkingFolder | None = None  # None: all there is, is in the log
     rst: Renderer = field(default_factory=Renderer)
     authorizer: Authorizer = field(default_factory=AllowAll)
     cells: CellCache = field(default_factory=CellCache)

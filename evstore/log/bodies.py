@@ -50,6 +50,7 @@ class Body:
     size: int
     chunks: list[Chunk] = field(default_factory=list[Chunk])
     ids: array[int] | None = None
+    plain: bytes | None = None  # the whole, where it is in memory anyway
 
     @property
     def weight(self) -> int:
@@ -99,7 +100,8 @@ def prepare_pieces(
 ) -> Body:
     """`body`, cut and hashed already into (digest, data) `pieces`; only new ones are compressed."""
     digest = Digest(hashlib.sha256(body).digest())
-    return Body(digest, len(body), [prepare_chunk(digest, piece, known) for digest, piece in pieces])
+    chunks = [prepare_chunk(digest, piece, known) for digest, piece in pieces]
+    return Body(digest, len(body), chunks, plain=body)
 
 
 def prepare_chunk(digest: bytes, piece: bytes | memoryview, known: KnownChunks) -> Chunk:

@@ -15,5 +15,10 @@ def is_set(tx: Tx, name: str) -> bool:
     return tx.row("select 1 from marks where name = ?", (name,)) is not None
 
 
+def is_only_imported(tx: Tx) -> bool:
+    """Whether the folder's files were taken in, and nothing has happened since."""
+    return is_set(tx, IMPORTED) and tx.row("select 1 from events where actor != 'import' limit 1") is None
+
+
 def put(tx: Tx, name: str) -> None:
     tx.execute("insert into marks values (?) on conflict do nothing", (name,))

@@ -247,6 +247,14 @@ def member(tx: Tx, parent: EntryId, name: str, at: int = NOW) -> EntryId | None:
     return row[0] if row and row[1] <= at else None
 
 
+def last_member(tx: Tx, parent: EntryId, name: str) -> EntryId | None:
+    """The id of what stands in `parent` under `name`, or was the last to stand there."""
+    row = tx.row(
+        "select entry from places where parent = ? and name = ? order by until desc limit 1", (parent, name)
+    )
+    return row[0] if row else None
+
+
 def members(tx: Tx, directory: Entry, at: int = NOW) -> Iterator[Entry]:
     """What a directory holds, by name."""
     for row in tx.rows(_MEMBERS, (at, directory.id)):

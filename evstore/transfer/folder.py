@@ -16,7 +16,6 @@ from typing import BinaryIO
 from evstore.errors import EvstoreError, Invalid
 from evstore.paths import ContentPath, check_path
 
-LEFT_OUT = frozenset(("__pycache__", "node_modules"))
 LATEST = 253_402_300_799_000_000  # µs since 1970: the end of the year 9999, the last that Python can show
 BAD_NAME = "a name that no entry can have: not UTF-8, with a backslash, or too long"
 KINDS = (
@@ -47,10 +46,12 @@ class Skipped:
     reason: str
 
 
-def walk(folder: Path, into: ContentPath, omit: Callable[[str], bool]) -> Iterator[Source | Skipped]:
+def walk(
+    folder: Path, into: ContentPath, omit: Callable[[ContentPath, bool], bool]
+) -> Iterator[Source | Skipped]:
     """Everything below `folder`, each directory before what it holds, under the paths it shall have below `into`.
 
-    Hidden names, LEFT_OUT and the files for which `omit` is true are passed over in silence.
+    That for which `omit`, asked with its path and whether it is a directory, says so is passed over in silence.
     """
     waiting = [(str(folder), into)]
     while waiting:
@@ -62,9 +63,9 @@ def walk(folder: Path, into: ContentPath, omit: Callable[[str], bool]) -> Iterat
             yield Skipped(path or "/", f"can't be read ({error.strerror})")
             continue
         for entry in found:
-            if entry.name.startswith(".") or entry.name in LEFT_OUT or omit(entry.path):
-                continue
             source = _look_at(entry, path.child(entry.name))
+            if omit(path.child(entry.name), isinstance(source, Source) and source.is_directory):
+                continue
             yield source
             if isinstance(source, Source) and source.is_directory:
                 waiting.append((source.file, source.path))

@@ -17,6 +17,9 @@ from evstore import rules
 from evstore.entry import Entry
 from evstore.errors import Conflict, Exists, Invalid, NotFound
 from evstore.events import Author, EntryId, Kind, new_id
+from evstore.folder.disk import Disk
+from evstore.folder.ignoring import Ignore
+from evstore.folder.own import own_files
 from evstore.ingest import WHOLE, ingest
 from evstore.log import bodies, marks
 from evstore.log.bodies import Body, KnownChunks
@@ -102,11 +105,11 @@ async def import_folder(
 def find(folder: Path, into: ContentPath, db: Path, max_size: int, report: Report) -> list[Source]:
     """What can be taken in of `folder`. What can't be is noted in `report`."""
     sources: list[Source] = []
-    own = {"cookie_secret", "password_hash"}  # and what begins with the name of the log
+    ignore = Ignore(Disk(folder), max_size=max_size, own=own_files(folder, db))
+    top = f"{into}/" if into else ""
 
-    def omit(file: str) -> bool:
-        path = Path(file)
-        return path.parent == db.parent and (path.name in own or path.name.startswith(db.name))
+    def omit(path: ContentPath, is_directory: bool) -> bool:
+        return ignore.why(ContentPath(path.removeprefix(top)), is_directory=is_directory) is not None
 
     for found in walk(folder, into, omit):
         if isinstance(found, Skipped):

@@ -57,7 +57,7 @@ WRITING = (
     "import sub --to x",
     "serve --no-browser --port 0",
 )
-NEWER = "The log was written by a newer evstore (format 99, this one knows 1). Update evstore."
+NEWER = "The log was written by a newer evstore (format 99, this one knows 2). Update evstore."
 FOREIGN = "The file is a database, but not an evstore log."
 NO_DATABASE = "is not an evstore database (file is not a database)."
 LOGS = [(a_newer_log, NEWER, command) for command in (*READING, *WRITING)]

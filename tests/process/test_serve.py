@@ -83,8 +83,10 @@ def test_one_signal_stops_it_and_its_kernels(folder: Path, number: signal.Signal
         assert sorted(path.name for path in server.db.parent.iterdir()) == [
             ".gitignore",
             "cookie_secret",
+            "folder",
             "log.db",
             "log.db.lock",
+            "tmp",
         ]  # the WAL is in the database, and nobody is told of a server
 
 

@@ -1,0 +1,152 @@
+"""What lies on the disk, as evstore last wrote it there or read it: a stamp and a digest for each entry.
+
+A file whose stamp is the known one has not been touched by anybody else, so its bytes need not be read. Kept in
+the log's database, but written there late (a change waits in memory until the next `changes`): after a crash
+the log is followed again from the last offset that was noted, and a stamp that is too old costs one reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from evstore.engine.base import Tx
+from evstore.events import Digest, EntryId, Kind
+from evstore.folder.disk import Stamp
+from evstore.projections import tree
+
+_MEMBERS = """
+select p.entry, p.name, e.kind, c.digest, c.size, c.modified, k.size, k.mtime, k.inode, k.digest
+from places p
+join entries e on e.entry = p.entry
+left join contents c on c.entry = p.entry and c.since = (select max(since) from contents where entry = p.entry)
+left join folder_known k on k.entry = p.entry
+where p.parent = ? and p.until = ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What lies on the disk for an entry."""
+
+    stamp: Stamp
+    digest: Digest | None  # None: a directory, or an empty file that never had contents
+
+
+class Member(NamedTuple):
+    """An entry in a directory of the tree, and what is known to lie on the disk for it."""
+
+    entry: EntryId
+    name: str
+    kind: Kind
+    digest: Digest | None  # of what the log says
+    size: int | None  # and the size and date that the log has
+    modified: int | None  # µs since 1970
+    known: Known | None  # None: it has never been written to the disk, or read there
+
+
+class Noted(NamedTuple):
+    """Up to where the log has been written to which folder."""
+
+    mark: str
+    offset: int
+
+
+class State:
+    """The table with what has changed since it was last written. For one thread."""
+
+    def __init__(self) -> None:
+        self._fresh: dict[EntryId, Known | None] = {}
+        self._inodes: dict[int, EntryId] = {}  # of `_fresh`
+
+    def known(self, tx: Tx, entry: EntryId) -> Known | None:
+        if entry in self._fresh:
+            return self._fresh[entry]
+        row = tx.row("select size, mtime, inode, digest from folder_known where entry = ?", (entry,))
+        return Known(Stamp(row[0], row[1], row[2]), row[3]) if row else None
+
+    def by_inode(self, tx: Tx, inode: int) -> Iterator[tuple[EntryId, Known]]:
+        """The entries, in the tree or deleted, for which this inode was seen on the disk."""
+        fresh = self._inodes.get(inode)
+        if fresh is not None and (known := self._fresh.get(fresh)) is not None:
+            yield fresh, known
+        query = "select entry, size, mtime, inode, digest from folder_known where inode = ?"
+        for entry, size, mtime, number, digest in tx.rows(query, (inode,)):
+            if entry not in self._fresh:
+                yield entry, Known(Stamp(size, mtime, number), digest)
+
+    def members(self, tx: Tx, directory: EntryId) -> Iterator[Member]:
+        """What a directory of the tree holds now."""
+        for row in tx.rows(_MEMBERS, (directory, tree.FOREVER)):
+            entry, name, kind, digest, bytes_, modified, size, mtime, inode, there = row
+            known = None if size is None else Known(Stamp(size, mtime, inode), there)
+            if entry in self._fresh:
+                known = self._fresh[entry]
+            yield Member(entry, name, Kind(kind), digest, bytes_, modified, known)
+
+    def note(self, entry: EntryId, known: Known | None) -> None:
+        """Remember what lies on the disk for an entry; None: nothing."""
+        self._fresh[entry] = known
+        if known is not None:
+            self._inodes[known.stamp.inode] = entry
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether something was noted that is not in the table yet. May be asked from any thread."""
+        return bool(self._fresh)
+
+    def changes(self) -> dict[EntryId, Known | None]:
+        """What has been noted and is not in the table yet."""
+        return dict(self._fresh)
+
+    def stored(self, changes: dict[EntryId, Known | None]) -> None:
+        """`changes` are in the table now."""
+        for entry, known in changes.items():
+            if self._fresh.get(entry, _OTHER) is known:
+                del self._fresh[entry]
+                if known is not None and self._inodes.get(known.stamp.inode) == entry:
+                    del self._inodes[known.stamp.inode]
+
+    def forget(self) -> None:
+        """Nothing is known any more, as after `clear`."""
+        self._fresh.clear()
+        self._inodes.clear()
+
+
+_OTHER = object()
+
+
+def put(tx: Tx, changes: dict[EntryId, Known | None], noted: Noted) -> None:
+    """Write what has been noted into the table."""
+    rows = [
+        (entry, *_columns(known.stamp), known.digest) for entry, known in changes.items() if known is not None
+    ]
+    tx.many("insert or replace into folder_known values (?,?,?,?,?)", sorted(rows))
+    gone = [(entry,) for entry, known in changes.items() if known is None]
+    tx.many("delete from folder_known where entry = ?", gone)
+    tx.execute("insert or replace into folder values (1, ?, ?)", noted)
+
+
+def _columns(stamp: Stamp) -> tuple[int, int, int]:
+    return stamp.size, stamp.mtime_ns, stamp.inode
+
+
+def noted(tx: Tx) -> Noted | None:
+    """Which folder this log was last written to, and how far; None when it never was."""
+    row = tx.row('select mark, "offset" from folder')
+    return Noted(*row) if row else None
+
+
+def clear(tx: Tx) -> None:
+    """Nothing is known of the folder any more: it is another one."""
+    tx.execute("delete from folder_known")
+    tx.execute("delete from folder")
+
+
+def forget_deleted(tx: Tx) -> None:
+    """Drop what is known of entries that stand nowhere any more."""
+    tx.execute(
+        "delete from folder_known where not exists (select 1 from places p where p.entry = folder_known.entry and p.until = ?)",
+        (tree.FOREVER,),
+    )

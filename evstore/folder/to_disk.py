@@ -1,0 +1,297 @@
+"""From the log to the disk: each event is carried out in the folder, or, after a crash, what is missing of it.
+
+What lies on the disk and is in no version of the file is never written over: it stays, and becomes
+the newest version (`comparing.py` finds it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from evstore.engine.base import Tx
+from evstore.entry import Entry
+from evstore.errors import EvstoreError
+from evstore.events import (
+    ROOT,
+    Digest,
+    EntryCreated,
+    EntryDeleted,
+    EntryId,
+    EntryMoved,
+    EntryUndeleted,
+    FileRestored,
+    FileSaved,
+    Kind,
+    Offset,
+    Recorded,
+)
+from evstore.folder.disk import Changed, Disk, Found, Occupied, What
+from evstore.folder.state import Known, State
+from evstore.log import bodies, log
+from evstore.paths import ContentPath
+from evstore.projections import tree
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 1024 * 1024  # bytes read at a time
+Plain = Mapping[Digest, bytes]  # bodies that are in memory anyway
+EMPTY = hashlib.sha256(b"").digest()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of writing to the disk."""
+
+    failed: dict[Offset, EvstoreError] = field(default_factory=dict[Offset, EvstoreError])
+    entries: set[EntryId] = field(default_factory=set[EntryId])  # that are not on the disk as they should be
+    dirty: set[ContentPath] = field(default_factory=set[ContentPath])  # directories to look at again
+    written: set[ContentPath] = field(default_factory=set[ContentPath])  # what was changed by us
+
+
+class Writer:
+    """Carries events out in the folder. For one thread."""
+
+    def __init__(self, disk: Disk, state: State) -> None:
+        self._disk = disk
+        self._state = state
+
+    def apply(self, tx: Tx, recorded: Sequence[Recorded], plain: Plain) -> Outcome:
+        """Do on the disk what these events say, in their order, just after they have happened."""
+        outcome = Outcome()
+        last = {one.entry: one.offset for one in recorded if isinstance(one.event, FileSaved | FileRestored)}
+        for one in recorded:
+            try:
+                self._carry_out(tx, one, last.get(one.entry), plain, outcome)
+            except EvstoreError as error:
+                outcome.failed[one.offset] = error
+                outcome.entries.add(one.entry)
+        return outcome
+
+    def _carry_out(
+        self, tx: Tx, one: Recorded, last_save: Offset | None, plain: Plain, outcome: Outcome
+    ) -> None:
+        entry, offset = one.entry, one.offset
+        match one.event:
+            case EntryCreated(kind=Kind.FILE) if last_save is not None:
+                return  # made with its bytes in one go
+            case EntryCreated():
+                self._put(tx, tree.by_id(tx, entry, offset), plain, outcome)
+            case FileSaved() | FileRestored():
+                if offset == last_save:
+                    self._put(tx, tree.by_id(tx, entry, offset), plain, outcome)
+            case EntryMoved():
+                old, new = tree.path_of(tx, entry, offset - 1), tree.path_of(tx, entry, offset)
+                if old is not None and new is not None:
+                    self._move(old, new, outcome)
+            case EntryDeleted():
+                old = tree.path_of(tx, entry, offset - 1)
+                if old is not None:
+                    self._delete(tx, entry, old, outcome)
+            case EntryUndeleted():
+                back = tree.by_id(tx, entry, offset)
+                for found in tree.subtree(tx, back, offset) if back is not None else ():
+                    self._put(tx, found, plain, outcome)
+            case _:
+                pass
+
+    # -- one entry -------------------------------------------------------------------
+
+    def put(self, tx: Tx, entry: Entry, outcome: Outcome) -> None:
+        """Have `entry` on the disk as it is in the tree."""
+        try:
+            self._put(tx, entry, {}, outcome)
+        except EvstoreError as error:
+            outcome.failed[Offset(entry.since)] = error
+            outcome.entries.add(entry.id)
+
+    def _put(self, tx: Tx, entry: Entry | None, plain: Plain, outcome: Outcome) -> None:
+        if entry is None or entry.id == ROOT:
+            return
+        self._ensure_parents(entry.path, outcome)
+        found = self._disk.look(entry.path)
+        if entry.is_directory:
+            if found is not None and found.what is not What.DIRECTORY:
+                self._set_aside(found, outcome)
+            self._state.note(entry.id, Known(self._disk.make_directory(entry.path), None))
+            outcome.written.add(entry.path)
+            return
+        if found is not None and not self._may_replace(tx, entry, found, outcome):
+            return
+        pieces = self._pieces(tx, entry.digest, plain)
+        replacing = "nothing" if found is None or found.what is not What.FILE else found.stamp
+        try:
+            stamp = self._disk.write(entry.path, pieces, modified=entry.modified, replacing=replacing)
+        except Changed:  # at the last moment: that is the newest version then
+            outcome.dirty.add(entry.path.parent)
+            return
+        self._state.note(entry.id, Known(stamp, entry.digest))
+        outcome.written.add(entry.path)
+
+    def _may_replace(self, tx: Tx, entry: Entry, found: Found, outcome: Outcome) -> bool:
+        """Whether what lies there is known to the log, and is not what shall lie there already."""
+        if found.what is not What.FILE:
+            self._set_aside(found, outcome)
+            return True
+        known = self._state.known(tx, entry.id)
+        if known is not None and known.stamp == found.stamp:
+            return True
+        digest, found = self._digest(found.path)
+        if (digest or EMPTY) == (entry.digest or EMPTY):
+            self._state.note(entry.id, Known(found.stamp, entry.digest))
+            return False
+        if digest is None or tx.row("select 1 from bodies where digest = ?", (digest,)):
+            return True
+        outcome.dirty.add(entry.path.parent)
+        return False
+
+    def _pieces(self, tx: Tx, digest: Digest | None, plain: Plain) -> Iterable[bytes]:
+        if digest is None:
+            return ()
+        held = plain.get(digest)
+        return (held,) if held is not None else bodies.chunks(tx, bodies.manifest(tx, digest))
+
+    def _ensure_parents(self, path: ContentPath, outcome: Outcome) -> None:
+        """Make the directories above `path` again that somebody has just removed: what is saved comes later."""
+        parent = path.parent
+        if not parent or self._disk.look(parent) is not None:
+            return
+        self._ensure_parents(parent, outcome)
+        self._disk.make_directory(parent)
+        outcome.dirty.add(parent.parent)
+
+    def _move(self, old: ContentPath, new: ContentPath, outcome: Outcome) -> None:
+        if self._disk.look(old) is None:  # somebody was quicker
+            outcome.dirty |= {old.parent, new.parent}
+            return
+        self._ensure_parents(new, outcome)
+        try:
+            self._disk.rename(old, new)
+        except Occupied:
+            found = self._disk.look(new)
+            if found is not None:
+                self._set_aside(found, outcome)
+            self._disk.rename(old, new)
+        outcome.written |= {old, new}
+
+    def _delete(self, tx: Tx, entry: EntryId, path: ContentPath, outcome: Outcome) -> None:
+        """A file that is known is removed; what may not be in the log goes to the trash, a directory for now."""
+        found, known = self._disk.look(path), self._state.known(tx, entry)
+        if found is None:
+            return
+        if found.what is What.FILE and known is not None and known.stamp == found.stamp:
+            self._disk.remove_file(path)
+        else:
+            self._disk.discard(path, f"{time.time_ns()}-{path.name}")
+        self._state.note(entry, None)
+        outcome.written.add(path)
+
+    def _set_aside(self, found: Found, outcome: Outcome) -> None:
+        """Give something unknown that is in the way another name; it will be taken in under that."""
+        free = next(path for path in _others(found.path) if self._disk.look(path) is None)
+        self._disk.rename(found.path, free)
+        logger.warning("%s was in the way of what was saved there; it is %s now.", found.path, free)
+        outcome.dirty.add(found.path.parent)
+
+    def _digest(self, path: ContentPath) -> tuple[Digest | None, Found]:
+        """The SHA-256 of a file; None of an empty one."""
+        file, found = self._disk.open(path)
+        hasher = hashlib.sha256()
+        with file:
+            while block := file.read(BLOCK):
+                hasher.update(block)
+        return (Digest(hasher.digest()) if found.stamp.size else None), found
+
+    # -- after a crash ---------------------------------------------------------------
+
+    def catch_up(self, tx: Tx, after: int) -> Outcome:
+        """Do what the disk lacks of the events past `after`, whatever part of them it has already.
+
+        What stands elsewhere than it should is first taken out of the tree, the deepest first, and then put into
+        its place from the top down: so it does not matter who stood where in between.
+        """
+        outcome = Outcome()
+        touched, moments = _since(tx, after)
+        stood = {entry: _places(tx, entry, moments) for entry in touched}
+        for entry in sorted(touched, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
+            self._lift(tx, entry, stood[entry], outcome)
+        here = [found for entry in touched if (found := tree.by_id(tx, entry)) is not None]
+        for found in sorted(here, key=lambda found: len(found.path.names)):
+            came_back = found.is_directory and tree.path_of(tx, found.id, after) is None
+            try:
+                self._lower(found, outcome)
+                for one in tree.subtree(tx, found) if came_back else (found,):
+                    self._put(tx, one, {}, outcome)
+            except EvstoreError as error:
+                outcome.failed[Offset(found.since)] = error
+                outcome.entries.add(found.id)
+        return outcome
+
+    def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> None:
+        """Put aside what is on the disk for an entry at a place where it does not belong now."""
+        now = tree.path_of(tx, entry)
+        for path in stood - {now}:
+            found = self._disk.look(path)
+            if found is not None and self._is(tx, entry, found):
+                self._disk.discard(path, _aside(entry))
+                outcome.dirty.add(path.parent)
+                break
+        if now is None:
+            self._state.note(entry, None)
+
+    def _is(self, tx: Tx, entry: EntryId, found: Found) -> bool:
+        """Whether what lies there is what was written for `entry`: the same inode, or bytes that only it had."""
+        known = self._state.known(tx, entry)
+        if known is not None:
+            return known.stamp.inode == found.stamp.inode
+        if found.what is not What.FILE or tree.entry_at(tx, found.path) is not None:
+            return False
+        digest, _ = self._digest(found.path)
+        query = "select 1 from contents where entry = ? and digest = ?"
+        return digest is not None and tx.row(query, (entry, digest)) is not None
+
+    def _lower(self, entry: Entry, outcome: Outcome) -> None:
+        """Bring back to its place what was put aside for an entry."""
+        if not self._disk.has_discarded(_aside(entry.id)):
+            return
+        self._ensure_parents(entry.path, outcome)
+        if (occupant := self._disk.look(entry.path)) is not None:
+            self._set_aside(occupant, outcome)
+        self._disk.recover(_aside(entry.id), entry.path)
+
+
+def _aside(entry: EntryId) -> str:
+    """Where in the trash something waits for its place."""
+    return f"moving-{entry.hex()}"
+
+
+def _since(tx: Tx, after: int) -> tuple[list[EntryId], list[Offset]]:
+    """The entries that events past `after` are about, and the moments just after a place has changed."""
+    touched: dict[EntryId, None] = {}
+    moments = [Offset(after)]
+    while page := log.after(tx, after):
+        for one in page:
+            touched[one.entry] = None
+            if isinstance(one.event, EntryMoved | EntryUndeleted | EntryCreated):
+                moments.append(one.offset)
+        after = page[-1].offset
+    touched.pop(ROOT, None)
+    return list(touched), moments
+
+
+def _places(tx: Tx, entry: EntryId, moments: Sequence[Offset]) -> set[ContentPath]:
+    """Where an entry has stood at these moments."""
+    paths = (tree.path_of(tx, entry, moment) for moment in moments)
+    return {path for path in paths if path is not None}
+
+
+def _others(path: ContentPath) -> Iterator[ContentPath]:
+    stem, dot, extension = path.name.rpartition(".")
+    number = 1
+    while True:
+        name = f"{stem}-disk{number}.{extension}" if dot and stem else f"{path.name}-disk{number}"
+        yield path.parent.child(name)
+        number += 1

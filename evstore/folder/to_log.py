@@ -1,0 +1,201 @@
+"""From the disk to the log, second half: differences become events, all of one comparison in one command.
+
+So a `git checkout` is one group of events. What an entry is on the disk goes with it through renames; what
+comes back to a place, or with its bytes, is the entry that was there: histories go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+from evstore import rules
+from evstore.entry import Entry
+from evstore.errors import Conflict, Exists, Invalid, NotFound
+from evstore.events import EntryId, Kind, new_id
+from evstore.folder.comparing import Appeared, Changed, Differences, Gone
+from evstore.folder.disk import Found, What
+from evstore.folder.state import Known
+from evstore.log.bodies import Body
+from evstore.paths import ContentPath
+from evstore.projections import tree
+from evstore.rules import Decision
+from evstore.store import Work
+
+REFUSALS = (
+    Conflict,
+    Exists,
+    Invalid,
+    NotFound,
+)  # what a rule says when the tree is not as it was compared with
+
+
+class Read(NamedTuple):
+    """A file's bytes, ready to be stored, and what it was when they were read."""
+
+    body: Body
+    found: Found
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a command has taken in."""
+
+    known: dict[EntryId, Known] = field(default_factory=dict[EntryId, Known])  # lies on the disk now
+    again: set[ContentPath] = field(default_factory=set[ContentPath])  # directories to compare once more
+
+
+def take(work: Work, differences: Differences, read: Mapping[ContentPath, Read]) -> Taken:
+    """A command: let the tree be what was found on the disk.
+
+    What has changed in the tree since the comparison is left for another one.
+    """
+    return _Taking(work, read).all(differences)
+
+
+class _Taking:
+    def __init__(self, work: Work, read: Mapping[ContentPath, Read]) -> None:
+        self._work = work
+        self._read = read
+        self._taken = Taken()
+        self._made: dict[ContentPath, Entry] = {}  # by this command, and not in the tables yet
+        self._decision: Decision = []
+
+    def all(self, differences: Differences) -> Taken:
+        """Directories first, then what was renamed, what went, what came, and what was changed."""
+        appeared = differences.appeared
+        directories = {one.found.path: one for one in appeared if one.found.what is What.DIRECTORY}
+        files = [one for one in appeared if one.found.path in self._read]
+        for one in differences.gone:
+            if one.path in directories:  # a file has become a directory
+                self._try(one.path, partial(self._delete, one))
+        self._flush()
+        for path in sorted(directories):
+            self._try(path, partial(self._directory, directories[path]))
+        self._flush()
+        moved = self._renames(files, differences.gone)
+        for one in differences.gone:
+            if one.entry not in moved and one.path not in directories:
+                self._try(one.path, partial(self._delete, one))
+        self._flush()
+        for one in files:
+            if one.found.path not in self._made:
+                self._try(one.found.path, partial(self._file, one))
+        for one in differences.changed:
+            if one.found.path in self._read:
+                self._try(one.found.path, partial(self._change, one))
+        self._flush()
+        return self._taken
+
+    def _try(self, path: ContentPath, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except REFUSALS:
+            self._taken.again.add(path.parent)
+
+    # -- steps -----------------------------------------------------------------------
+
+    def _directory(self, one: Appeared) -> None:
+        path = one.found.path
+        was = one.was or self._last_at(path, Kind.DIRECTORY)
+        if was is not None:
+            self._put_back(was, path)
+            self._taken.again.add(path)  # what it held came along, and need not be there
+        entry = self._at(path) or self._create(path, Kind.DIRECTORY, one.found)
+        if not entry.is_directory:
+            raise Exists(f"{path} is a file in the log and a directory on the disk")
+        self._taken.known[entry.id] = Known(one.found.stamp, None)
+
+    def _renames(self, files: Sequence[Appeared], gone: Sequence[Gone]) -> set[EntryId]:
+        """Move the entries that have another name now, told by their inode or else by their bytes."""
+        moved: set[EntryId] = set()
+        lost = {one.digest: one.entry for one in gone if one.kind is Kind.FILE and one.digest is not None}
+        for by_inode in (True, False):
+            for one in files:
+                path, body = one.found.path, self._read[one.found.path].body
+                was = one.was if by_inode else lost.get(body.digest) if body.size else None
+                if was is None or was in moved or self._at(path) is not None:
+                    continue
+                self._try(path, partial(self._put_back, was, path))
+                moved.add(was)
+        return moved
+
+    def _put_back(self, was: EntryId, path: ContentPath) -> None:
+        """Have an entry that is in the tree, or was deleted, at `path`."""
+        self._flush()
+        tx = self._work.tx
+        entry, parent, occupant = tree.by_id(tx, was), tree.entry_at(tx, path.parent), tree.entry_at(tx, path)
+        if entry is not None:
+            self._work.append(rules.move(entry, path, parent, occupant))
+        else:
+            self._work.append(rules.undelete(was, None, path, parent, occupant))
+
+    def _delete(self, one: Gone) -> None:
+        entry = tree.by_id(self._work.tx, one.entry)
+        if entry is None or entry.path != one.path or entry.digest != one.digest:
+            raise NotFound(f"{one.path} is not what it was")
+        self._decision += rules.delete(entry)
+
+    def _file(self, one: Appeared) -> None:
+        path = one.found.path
+        entry = self._at(path)
+        if entry is None and (was := self._last_at(path, Kind.FILE)) is not None:
+            self._put_back(was, path)
+            entry = self._at(path)
+        self._save(entry or self._create(path, Kind.FILE, one.found), path)
+
+    def _change(self, one: Changed) -> None:
+        entry = tree.by_id(self._work.tx, one.entry)
+        if entry is None or entry.path != one.found.path or entry.digest != one.digest:
+            raise NotFound(f"{one.found.path} is not what it was")
+        self._save(entry, one.found.path)
+
+    # -- parts of steps --------------------------------------------------------------
+
+    def _save(self, entry: Entry, path: ContentPath) -> None:
+        body, found = self._read[path]
+        if body.size == 0 and entry.digest is None:  # nothing was ever saved, and nothing is there
+            self._taken.known[entry.id] = Known(found.stamp, None)
+            return
+        events = rules.save(entry, body.digest, body.size, modified=found.modified)
+        if events:
+            self._work.put(body)
+        self._decision += events
+        self._taken.known[entry.id] = Known(found.stamp, body.digest)
+
+    def _create(self, path: ContentPath, kind: Kind, found: Found) -> Entry:
+        parent = self._at(path.parent)
+        new = EntryId(new_id())
+        self._decision += rules.create(path, parent, None, new, kind, created=found.modified)
+        entry = Entry(
+            id=new,
+            parent=parent.id if parent else new,
+            name=path.name,
+            path=path,
+            kind=kind,
+            created=found.modified,
+            modified=found.modified,
+        )
+        self._made[path] = entry
+        return entry
+
+    def _last_at(self, path: ContentPath, kind: Kind) -> EntryId | None:
+        """The deleted entry that was the last at `path`: what comes back there is that."""
+        tx = self._work.tx
+        parent = self._at(path.parent)
+        if parent is None or path.parent in self._made:
+            return None
+        was = tree.last_member(tx, parent.id, path.name)
+        if was is None or tree.kind_of(tx, was) is not kind or tree.path_of(tx, was) is not None:
+            return None
+        return was
+
+    def _at(self, path: ContentPath) -> Entry | None:
+        return self._made.get(path) or tree.entry_at(self._work.tx, path)
+
+    def _flush(self) -> None:
+        self._work.append(self._decision)
+        self._decision = []
+        self._made.clear()
