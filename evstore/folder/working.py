@@ -223,8 +223,8 @@ class WorkingFolder:
                 raise Forbidden(f"{path}: the folder on the disk may not be written to.")
 
     def _may_write(self, path: ContentPath) -> bool:
-        places = (self._disk.root / path.parent, self._disk.root / path)
-        return all(os.access(place, os.W_OK | os.X_OK) for place in places if place.is_dir())
+        places = (f"{self._disk.root}/{path.parent}", f"{self._disk.root}/{path}")
+        return all(os.access(place, os.W_OK | os.X_OK) for place in places if os.path.isdir(place))
 
     async def look(self, path: ContentPath) -> None:
         """Take in what has happened at `path` on the disk, if the watcher has not told yet."""
