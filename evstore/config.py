@@ -52,6 +52,7 @@ class Config:
     kernel_transport: str = "ipc"
     kept_output_memory: int = 8 * MIB  # bytes for each client that is away or slow, and each kernel's cells
     kept_output_disk: int = 1024 * MIB  # bytes, likewise, for what does not fit into memory
+    kept_output_total: int = 4096 * MIB  # bytes on disk for all of them together
     max_cell_output: int = 64 * MIB  # bytes of text that one cell may leave in its document by itself
     default_kernel: str = "python3"
     legacy_notebooks: str = "native"  # /api/notebooks; "redirect" or "redirect308": to /api/contents

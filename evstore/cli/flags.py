@@ -182,7 +182,14 @@ OPTIONS = (
         "--kept-output-disk",
         type=click.IntRange(min=0),
         show_default=True,
-        help="The room for that on disk, in bytes; after it, output is dropped and the cell says so.",
+        help="The room for that on disk, in bytes, for each page and each kernel; after it, output is dropped and the "
+        "cell says so.",
+    ),
+    kept(
+        "--kept-output-total",
+        type=click.IntRange(min=0),
+        show_default=True,
+        help="The room on disk for all pages and kernels together.",
     ),
     kept(
         "--max-cell-output",

@@ -31,7 +31,7 @@ NEVER = float("-inf")
 
 LIMIT_NOTICE = (
     "\nevstore: what this cell prints from here on is not kept: the room for one cell's output, or for the "
-    "output of this kernel, is used up (--max-cell-output, --kept-output-disk).\n"
+    "output of this kernel, or of all, is used up (--max-cell-output, --kept-output-disk, --kept-output-total).\n"
 )
 NOTICE: Entry = ("stream", {"name": "stderr", "text": LIMIT_NOTICE})
 

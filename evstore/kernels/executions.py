@@ -29,7 +29,7 @@ class Executions:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._room = Room(memory=limits.memory, disk=limits.disk)
+        self._room = Room(limits)
         self._by_id: dict[str, Execution] = {}
 
     def __iter__(self) -> Iterator[Execution]:

@@ -2,46 +2,43 @@
 
 A kernel publishes whether anybody listens or not, and ZMQ drops what a subscriber does not
 take in time. So the pump always takes everything at once, and what a slow or absent client
-has not had yet waits here: `memory` bytes as they are, the rest in a nameless temporary file.
-When `disk` bytes are used up (or the disk is), output is dropped and counted, so that the
-client can be told; what is not output (status, replies) is always kept, for a page that
+has not had yet waits here: `memory` bytes as they are, the rest in nameless files.
+When `disk` bytes are used up (or what all have together, or the disk), output is dropped and
+counted, so that the client can be told; what is not output (status, replies) is always kept, for a page that
 misses an `idle` would wait for ever.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections import deque
 from collections.abc import Callable
-from io import FileIO
-from pathlib import Path
 
+from evstore.kernels.limits import Limits
+from evstore.kernels.overflow import Overflow
 from evstore.units import MIB
 
 logger = logging.getLogger(__name__)
 
 PAGE = MIB  # bytes that are written or read back at a time
-LENGTH = 8  # bytes before each frame in the file
+LENGTH = 8  # bytes before each frame in a file
+FILE = 16 * MIB  # bytes; a file that has been read is gone, so a slow client's do not grow for ever
 
 GapNotice = Callable[[bytes, int], bytes]  # the last lost frame, how many were lost -> a frame that says so
 
 
 class Outbox:
-    """A queue of frames: `head`, then the file, then `tail`, from the oldest to the youngest."""
+    """A queue of frames: `head`, then the files, then `tail`, from the oldest to the youngest."""
 
-    def __init__(self, gap_notice: GapNotice, *, memory: int, disk: int) -> None:
-        """`memory` and `disk` are in bytes."""
+    def __init__(self, gap_notice: GapNotice, limits: Limits) -> None:
         self._gap_notice = gap_notice
-        self._memory = memory
-        self._disk = disk
+        self._limits = limits
         self._head: deque[bytes] = deque()  # ready to be taken
         self._head_size = 0
         self._spilling = False  # from the first frame that did not fit until all are taken
-        self._file: FileIO | None = None
-        self._read_at = 0
-        self._written = 0
+        self._files = deque[Overflow]()
+        self._read_at = 0  # in the first file
+        self._on_disk = 0
         self._tail: deque[bytes] = deque()  # not written yet
         self._tail_size = 0
         self._lost = b""  # the last frame that was dropped
@@ -57,13 +54,13 @@ class Outbox:
 
     @property
     def on_disk(self) -> int:
-        """Bytes of frames that are held in a file."""
-        return self._written - self._read_at
+        """Bytes of frames that are held in files."""
+        return self._on_disk
 
     def put(self, frame: bytes, *, is_output: bool = False) -> None:
         """Add a frame at the end. Only output is ever dropped."""
         size = len(frame)
-        if not self._spilling and (self._head_size + size <= self._memory or not self._head):
+        if not self._spilling and (self._head_size + size <= self._limits.memory or not self._head):
             self._append_to_head(frame)
             return
         self._spilling = True
@@ -106,33 +103,32 @@ class Outbox:
             self._write_page()
 
     def _is_full(self, size: int) -> bool:
-        waiting = self._written - self._read_at + self._tail_size
+        size += self._tail_size
         cannot_write = self._tail_size >= 2 * PAGE
-        return waiting + size > self._disk or cannot_write
+        limits = self._limits
+        return self._on_disk + size > limits.disk or not limits.space.has_room(size) or cannot_write
 
     def _write_page(self) -> None:
         page = b"".join(piece for frame in self._tail for piece in (len(frame).to_bytes(LENGTH), frame))
         try:
-            if self._file is None:
-                self._file = temporary_file()
-            self._file.seek(self._written)
-            if self._file.write(page) < len(page):
-                raise OSError("the disk is full")
+            if not self._files or self._files[-1].size >= FILE:
+                self._files.append(Overflow(self._limits.space))
+            self._files[-1].append(page)
         except OSError as error:
             logger.warning("A kernel's output can't be kept on disk: %s", error)
             return
-        self._written += len(page)
+        self._on_disk += len(page)
         self._tail.clear()
         self._tail_size = 0
 
     def _refill(self) -> None:
-        """Move the next frames to the head: from the file, and when that is read to its end, the tail."""
-        if self._file is not None and self._read_at < self._written:
-            self._read_page(self._file)
+        """Move the next frames to the head: from the files, and when they are read to their end, the tail."""
+        if self._on_disk:
+            self._read_page(self._files[0])
         else:
             self._head, self._tail = self._tail, self._head
             self._head_size, self._tail_size = self._tail_size, 0
-        if self._read_at == self._written and not self._tail:
+        if not self._on_disk and not self._tail:
             if self._lost_count:
                 self._append_to_head(self._take_notice())
             self._stop_spilling()
@@ -141,9 +137,8 @@ class Outbox:
         self._head.append(frame)
         self._head_size += len(frame)
 
-    def _read_page(self, file: FileIO) -> None:
-        file.seek(self._read_at)
-        page = file.read(PAGE)
+    def _read_page(self, file: Overflow) -> None:
+        page = file.read(self._read_at, PAGE)
         at = 0
         while at + LENGTH <= len(page):
             start = at + LENGTH
@@ -151,30 +146,22 @@ class Outbox:
             if end > len(page):
                 if at > 0:
                     break  # it is read whole with the next page
-                page += file.read(end - len(page))
+                page += file.read(self._read_at + len(page), end - len(page))
             self._append_to_head(page[start:end])
             at = end
         self._read_at += at
+        self._on_disk -= at
+        if self._read_at == file.size:
+            self._files.popleft().close()
+            self._read_at = 0
 
     def _stop_spilling(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        while self._files:
+            self._files.popleft().close()
         self._spilling = False
-        self._read_at = self._written = 0
+        self._read_at = self._on_disk = 0
 
     def _take_notice(self) -> bytes:
         notice = self._gap_notice(self._lost, self._lost_count)
         self._lost, self._lost_count = b"", 0
         return notice
-
-
-def temporary_file() -> FileIO:
-    """A file that has no name and is gone when it is closed, even by a crash.
-
-    In /var/tmp rather than /tmp, which is often memory; TMPDIR has the last word.
-    """
-    var_tmp = Path("/var/tmp")
-    on_disk = "TMPDIR" not in os.environ and os.access(var_tmp, os.W_OK)
-    folder = var_tmp if on_disk else None
-    return tempfile.TemporaryFile(buffering=0, prefix="evstore-", dir=folder)

@@ -184,7 +184,7 @@ class Pump:
         return client
 
     def _add_client(self, session: str) -> Client:
-        outbox = Outbox(_gap_notice, memory=self.limits.memory, disk=self.limits.disk)
+        outbox = Outbox(_gap_notice, self.limits)
         client = Client(session, outbox, self.executions)
         self._clients[session] = client
         return client

@@ -7,46 +7,26 @@ it keeps the file that it lies in.
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 
-from evstore.kernels.outbox import temporary_file
+from evstore.kernels.limits import Limits
+from evstore.kernels.overflow import Overflow
+from evstore.units import MIB
 
 logger = logging.getLogger(__name__)
 
-WASTE = 16 * 1024 * 1024  # bytes of dropped blobs in a file, from which on it may be written anew
+WASTE = 16 * MIB  # bytes of dropped blobs in a file, from which on it may be written anew
 
 
-@dataclass(slots=True)
 class Room:
     """How much all spools of one kernel may hold, and do, in bytes."""
 
-    memory: int
-    disk: int
-    in_memory: int = 0
-    on_disk: int = 0
-
-
-class _File:
-    """A nameless file, closed when nobody has it any more."""
-
-    def __init__(self) -> None:
-        self._file = temporary_file()
-        self.size = 0
-
-    def append(self, data: bytes) -> int:
-        """Where `data` begins. Raises OSError when the disk is full."""
-        at = self.size
-        if os.pwrite(self._file.fileno(), data, at) < len(data):
-            raise OSError("the disk is full")
-        self.size += len(data)
-        return at
-
-    def read(self, at: int, size: int) -> bytes:
-        return os.pread(self._file.fileno(), size, at)
-
-    def __del__(self) -> None:
-        self._file.close()
+    def __init__(self, limits: Limits) -> None:
+        self.memory = limits.memory
+        self.disk = limits.disk
+        self.space = limits.space
+        self.in_memory = 0
+        self.on_disk = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +35,7 @@ class Blob:
 
     size: int
     data: bytes | None
-    file: _File | None = None
+    file: Overflow | None = None
     at: int = 0
 
     def read(self) -> bytes:
@@ -70,7 +50,7 @@ class Spool:
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._file: _File | None = None
+        self._file: Overflow | None = None
         self._live = 0  # bytes of the file that are in use
 
     def put(self, data: bytes, *, always: bool = False) -> Blob | None:
@@ -79,11 +59,11 @@ class Spool:
         if always or room.in_memory + size <= room.memory:
             room.in_memory += size
             return Blob(size, data)
-        if room.on_disk + size > room.disk:
+        if room.on_disk + size > room.disk or not room.space.has_room(size):
             return None
         try:
             if self._file is None:
-                self._file = _File()
+                self._file = Overflow(room.space)
             at = self._file.append(data)
         except OSError as error:
             logger.warning("A kernel's output can't be kept on disk: %s", error)

@@ -143,7 +143,7 @@ async def test_memory_stays_bounded_while_nobody_reads(server: Server, kernel: s
     async def all_printed() -> bool:
         nonlocal highest
         highest = max(highest, waiting.in_memory)
-        return waiting._written > 80 * MIB
+        return waiting.on_disk > 80 * MIB
 
     await eventually(all_printed)
     assert highest < server.services.config.kept_output_memory + 2 * outbox.PAGE

@@ -14,13 +14,16 @@ from evstore.kernels import spool
 from evstore.kernels.execution import Execution, State, outputs
 from evstore.kernels.executions import Executions
 from evstore.kernels.limits import Limits
+from evstore.kernels.overflow import DiskSpace
 from evstore.units import MIB
 
 pytestmark = pytest.mark.asyncio  # executions know the loop's time
 
 
-def limits(*, memory: int = 8 * MIB, disk: int = 100 * MIB, cell: int = MIB) -> Limits:
-    return Limits(memory=memory, disk=disk, cell=cell)
+def limits(
+    *, memory: int = 8 * MIB, disk: int = 100 * MIB, cell: int = MIB, total: int = 100 * MIB
+) -> Limits:
+    return Limits(memory=memory, disk=disk, cell=cell, space=DiskSpace(total))
 
 
 @dataclass
@@ -218,7 +221,9 @@ async def test_a_snapshot_can_be_read_when_all_has_gone_on(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "limit", [limits(cell=2000), limits(memory=0, disk=3000)], ids=["of a cell", "of a kernel"]
+    "limit",
+    [limits(cell=2000), limits(memory=0, disk=3000), limits(memory=0, disk=30_000, total=3000)],
+    ids=["of a cell", "of a kernel", "of all"],
 )
 async def test_a_limit_is_said_once(monkeypatch: pytest.MonkeyPatch, limit: Limits) -> None:
     monkeypatch.setattr(module, "PIECE", 100)
@@ -228,7 +233,7 @@ async def test_a_limit_is_said_once(monkeypatch: pytest.MonkeyPatch, limit: Limi
     found = execution.snapshot().outputs()
     assert [one["name"] for one in found] == ["stdout", "stderr"]
     assert found[1] == shown(module.LIMIT_NOTICE, "stderr")
-    if limit.disk > 3000:  # the end of a cell counts more than its text
+    if limit.memory:  # the end of a cell counts more than its text
         say(executions, ERROR)
         assert execution.snapshot().outputs()[-1]["output_type"] == "error"
     assert execution.size < 5000

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evstore.kernels import outbox as module
+from evstore.kernels import overflow
+from evstore.kernels.limits import Limits
 from evstore.kernels.outbox import Outbox
+from evstore.kernels.overflow import DiskSpace, Overflow
 from evstore.units import MIB
 
 SMALL, PAGE = 1000, 500
@@ -21,6 +24,10 @@ SMALL, PAGE = 1000, 500
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAGE", PAGE)
+
+
+def limits(*, memory: int, disk: int, total: int = 100 * MIB) -> Limits:
+    return Limits(memory=memory, disk=disk, cell=MIB, space=DiskSpace(total))
 
 
 def notice(lost: bytes, count: int) -> bytes:
@@ -39,7 +46,7 @@ STEPS = st.lists(st.binary(max_size=700) | st.integers(1, 800), max_size=60)
 
 @given(STEPS)
 def test_first_in_first_out(steps: list[bytes | int]) -> None:
-    outbox = Outbox(notice, memory=SMALL, disk=MIB)
+    outbox = Outbox(notice, limits(memory=SMALL, disk=MIB))
     given_frames: list[bytes] = []
     taken: list[bytes] = []
     for step in steps:
@@ -55,7 +62,7 @@ def test_first_in_first_out(steps: list[bytes | int]) -> None:
 
 
 def test_memory_is_bounded_and_the_rest_is_on_disk() -> None:
-    outbox = Outbox(notice, memory=SMALL, disk=MIB)
+    outbox = Outbox(notice, limits(memory=SMALL, disk=MIB))
     source = random.Random(1)
     frames = [source.randbytes(source.randrange(300)) for _ in range(5000)]
     for frame in frames:
@@ -66,7 +73,7 @@ def test_memory_is_bounded_and_the_rest_is_on_disk() -> None:
 
 
 def test_a_frame_larger_than_everything() -> None:
-    outbox = Outbox(notice, memory=SMALL, disk=MIB)
+    outbox = Outbox(notice, limits(memory=SMALL, disk=MIB))
     frames = [b"first", b"x" * 10_000, b"y" * 10_000, b"last"]
     for frame in frames:
         outbox.put(frame)
@@ -74,7 +81,7 @@ def test_a_frame_larger_than_everything() -> None:
 
 
 def test_what_was_not_delivered_comes_first_again() -> None:
-    outbox = Outbox(notice, memory=SMALL, disk=MIB)
+    outbox = Outbox(notice, limits(memory=SMALL, disk=MIB))
     for number in range(100):
         outbox.put(b"%03d" % number * 20)
     taken = outbox.take(300)
@@ -87,7 +94,7 @@ def test_the_file_has_no_name_and_nobody_else_can_read_it(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    outbox = Outbox(notice, memory=10, disk=MIB)
+    outbox = Outbox(notice, limits(memory=10, disk=MIB))
     for _ in range(100):
         outbox.put(b"x" * 100)
     assert list(tmp_path.iterdir()) == []
@@ -97,7 +104,7 @@ def test_the_file_has_no_name_and_nobody_else_can_read_it(
 
 
 def test_output_over_the_limit_is_counted_and_told_where_it_is_missing() -> None:
-    outbox = Outbox(notice, memory=1000, disk=2000)
+    outbox = Outbox(notice, limits(memory=1000, disk=2000))
     for number in range(60):
         outbox.put(b"%02d" % number * 50, is_output=True)
     outbox.put(b"idle")
@@ -108,8 +115,47 @@ def test_output_over_the_limit_is_counted_and_told_where_it_is_missing() -> None
     assert kept[count:] == [b"idle", b"lost %d, the last 59595959595959595959" % (60 - count)]
 
 
+def test_what_all_have_on_disk_is_limited_too() -> None:
+    shared = limits(memory=1000, disk=10_000, total=15_000)
+    first, second, third = (Outbox(notice, shared) for _ in range(3))
+    for outbox in (first, second, third):
+        for number in range(200):
+            outbox.put(b"%03d" % number * 30, is_output=True)
+    assert first.on_disk > 9000
+    assert first.on_disk + second.on_disk + third.on_disk == shared.space.used <= 15_000
+    assert third.on_disk == 0
+    assert take_all(third)[-1].startswith(b"lost ")
+    first.close()
+    for number in range(100):
+        third.put(b"%03d" % number * 30, is_output=True)
+    assert take_all(third) == [b"%03d" % number * 30 for number in range(100)]
+    take_all(second)
+    assert shared.space.used == 0
+
+
+def test_the_files_of_a_slow_client_that_keeps_up_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FILE", 5000)
+    outbox = Outbox(notice, ours := limits(memory=1000, disk=20_000))
+    for number in range(100):
+        outbox.put(b"%04d" % number * 25, is_output=True)
+    for number in range(100, 5000):
+        outbox.put(b"%04d" % number * 25, is_output=True)
+        assert outbox.take(1) == [b"%04d" % (number - 100) * 25]
+    assert ours.space.used < 20_000
+    assert len(take_all(outbox)) == 100
+
+
+def test_a_file_that_nobody_has_any_more_takes_no_space() -> None:
+    space = DiskSpace(100)
+    file = Overflow(space)
+    assert file.read(file.append(b"some"), 4) == b"some"
+    assert space.used == 4 and space.has_room(96) and not space.has_room(97)
+    del file
+    assert space.used == 0
+
+
 def test_the_notice_stands_before_what_is_kept_again() -> None:
-    outbox = Outbox(notice, memory=500, disk=1000)
+    outbox = Outbox(notice, limits(memory=500, disk=1000))
     for number in range(30):
         outbox.put(b"%02d" % number * 50, is_output=True)
     frames = outbox.take(1200)
@@ -121,22 +167,11 @@ def test_the_notice_stands_before_what_is_kept_again() -> None:
     assert int(lost[0].split(b" ")[1].strip(b",")) == 30 - (len(frames) - 2)
 
 
-class FullDisk:
-    """A file on a disk that has no room."""
-
-    def seek(self, at: int) -> None: ...
-
-    def write(self, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def close(self) -> None: ...
-
-
 def test_a_full_disk_costs_output_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "temporary_file", FullDisk)
-    outbox = Outbox(notice, memory=1000, disk=MIB)
+    monkeypatch.setattr(overflow, "temporary_file", lambda: FileIO("/dev/full", "r+"))
+    outbox = Outbox(notice, limits(memory=1000, disk=MIB))
     for number in range(60):
         outbox.put(b"%02d" % number * 50, is_output=True)
         outbox.put(b"status %d" % number)

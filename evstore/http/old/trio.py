@@ -44,7 +44,7 @@ class Lane(Flow[OldLink]):
     """One channel: what waits for the client, in memory and on disk, and its websocket."""
 
     def __init__(self, limits: Limits) -> None:
-        super().__init__(Outbox(_gap_notice, memory=limits.memory, disk=limits.disk))
+        super().__init__(Outbox(_gap_notice, limits))
         self._room = limits.memory + limits.disk  # bytes that wait for one that has lost its websocket
         self._is_wanted = False  # the client has opened it, and not closed it
 
