@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ from typing import Self
 from evstore.folder import git
 from evstore.folder.polling import Polling
 from evstore.folder.source import Bell, Heard, IsWatched, LostTrack, Source, Unavailable, Vanished
-from evstore.paths import ContentPath
+from evstore.paths import MAX_PATH, ContentPath
 
 if sys.platform == "linux":
     from evstore.folder.watches import Inotify as SystemEvents
@@ -87,7 +88,7 @@ class Watcher:
         self, root: Path, is_watched: IsWatched, *, polling: bool = False, quiet: float = QUIET
     ) -> None:
         self._root = root
-        self._is_watched = is_watched
+        self._is_watched: IsWatched = lambda path: _is_possible(path) and is_watched(path)
         self._polling = polling
         self._quiet = quiet
         self._why: str | None = None
@@ -279,3 +280,8 @@ class Watcher:
             self._loop.call_soon_threadsafe(what)
         except RuntimeError:  # the event loop has ended without closing this
             self._closing = True
+
+
+def _is_possible(path: ContentPath) -> bool:
+    """Directories can be nested deeper than any path can tell; no entry can be there."""
+    return len(os.fsencode(path)) <= MAX_PATH

@@ -164,6 +164,21 @@ async def test_one_that_was_never_started_can_be_closed(tmp_path: Path) -> None:
     watcher.refresh()
 
 
+async def test_directories_nested_deeper_than_any_path(tmp_path: Path) -> None:
+    make(tmp_path, ["a/file"])
+    current = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("n" * 200, dir_fd=current)
+        above, current = current, os.open("n" * 200, os.O_RDONLY, dir_fd=current)
+        os.close(above)
+    os.close(current)
+    async with watching(tmp_path) as observer:
+        assert observer.watcher.state.watches == 1 + 2 + 4096 // 201  # the root, two, and what has a path
+        make(tmp_path, ["a/new", f"{'n' * 200}/new"])
+        await observer.settle()
+        assert observer.paths == {"a", "n" * 200}
+
+
 @pytest.mark.trouble
 async def test_rules_that_fail_do_not_end_the_watching(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
