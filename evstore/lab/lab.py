@@ -25,9 +25,8 @@ from evstore.lab.settings import Settings
 from evstore.lab.translations import Translations
 from evstore.lab.workspaces import Workspaces
 
-OWN_EXTENSIONS = (
-    Path(__file__).parent / "labextensions"
-)  # written in plain JavaScript: what lies there is served
+# Written in plain JavaScript: what lies there is served
+OWN_EXTENSIONS = Path(__file__).parent / "labextensions"
 
 
 class Lab:

@@ -10,6 +10,7 @@ Kept where JupyterLab keeps it for a user, `labconfig/page_config.json`, so that
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from dataclasses import asdict
@@ -18,8 +19,10 @@ from typing import Any, cast
 from jupyterlab.extensions.manager import ActionResult
 from jupyterlab_server.config import get_federated_extensions, get_page_config, get_static_page_config
 
-from evstore.errors import Forbidden, Invalid, NotFound
+from evstore.errors import Forbidden, Invalid, NotFound, Unprocessable
 from evstore.lab.folders import Folders, written_whole
+
+logger = logging.getLogger(__name__)
 
 # It would ask whether it may fetch news, and this server asks nobody on the internet.
 DISABLED = ("@jupyterlab/apputils-extension:announcements",)
@@ -53,7 +56,7 @@ class Plugins:
     def page_config(self) -> dict[str, Any]:
         """The federated extensions to load, and what they or any configuration switch on and off."""
         found = get_page_config(self._path, self._app_settings)
-        off = dict.fromkeys(found["disabledExtensions"], True) | self._own().get(KEY, {})
+        off = dict.fromkeys(found["disabledExtensions"], True) | self._own_switches()
         halves = self.without_server
         return found | {
             "federated_extensions": [
@@ -69,13 +72,13 @@ class Plugins:
         return {"lockRules": sorted(rules | self.without_server | set(DISABLED)), "allLocked": False}
 
     def switch_extension(self, name: str, *, on: bool) -> dict[str, Any]:
-        """Enable or disable all plugins of an extension. Raises NotFound, Forbidden."""
+        """Enable or disable all plugins of an extension. Raises NotFound, Forbidden, Unprocessable."""
         if name not in self.extensions():
             raise NotFound(f"No such extension is installed: {name!r:.80}")
         return self.switch(name, on=on)
 
     def switch(self, name: str, *, on: bool) -> dict[str, Any]:
-        """Enable or disable a plugin, when the page is loaded the next time. Raises Invalid, Forbidden."""
+        """Enable or disable a plugin, when the page is loaded the next time. Raises Invalid, Forbidden, Unprocessable."""
         if not _NAME.fullmatch(name):
             raise Invalid("That can't be the name of a plugin.")
         rules = set(self.locks()["lockRules"])
@@ -87,12 +90,32 @@ class Plugins:
         return asdict(ActionResult(status="ok", needs_restart=["frontend"]))
 
     def _write(self, name: str, on: bool) -> None:
-        own = self._own()
-        text = json.dumps(own | {KEY: own.get(KEY, {}) | {name: not on}}, indent=2)
+        try:
+            own = self._own()
+        except ValueError:
+            raise Unprocessable(f"Your {FILE} can't be read: mend it, or delete it, first.") from None
+        text = json.dumps(own | {KEY: _switches(own) | {name: not on}}, indent=2)
         with written_whole(self._folder) as target:
             (target / FILE).write_text(text, encoding="utf-8")
 
+    def _own_switches(self) -> dict[str, bool]:
+        """The user's. A file that can't be read counts as missing: the page must start."""
+        try:
+            return _switches(self._own())
+        except ValueError as error:
+            logger.warning("%s is left out, for it can't be read: %s", self._folder / FILE, error)
+            return {}
+
     def _own(self) -> dict[str, Any]:
-        """What the user's file says."""
+        """What the user's file says. Raises ValueError when that is no object."""
         file = self._folder / FILE
-        return cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        found: object = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+        return cast(dict[str, Any], found)
+
+
+def _switches(config: dict[str, Any]) -> dict[str, bool]:
+    """What a page config says of names: whether they are disabled."""
+    found: object = config.get(KEY)
+    return cast(dict[str, bool], found) if isinstance(found, dict) else {}

@@ -49,8 +49,8 @@ class Sections:
     def replace(self, name: str, section: Section) -> None:
         """Write the whole section. Raises Invalid when it is too deep."""
         _check_depth(section)
-        with written_whole(self._folder) as target:
-            (target / f"{_checked(name)}.json").write_bytes(orjson.dumps(section, option=orjson.OPT_INDENT_2))
+        with self._turn:
+            self._write(name, section)
 
     def update(self, name: str, changes: Section) -> Section:
         """Merge `changes` into the user's section, and return that. Raises Invalid when they are too deep."""
@@ -58,8 +58,13 @@ class Sections:
         with self._turn:
             section = _read(self._folder, _checked(name))
             merge(section, changes)
-            self.replace(name, section)
+            _check_depth(section)
+            self._write(name, section)
             return section
+
+    def _write(self, name: str, section: Section) -> None:
+        with written_whole(self._folder) as target:
+            (target / f"{_checked(name)}.json").write_bytes(orjson.dumps(section, option=orjson.OPT_INDENT_2))
 
 
 def merge(section: Section, changes: Section) -> None:
@@ -105,7 +110,7 @@ def _check_depth(section: Section) -> None:
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return
-    raise Invalid("A section may have 100 objects and lists within each other.")
+    raise Invalid(f"A section may have {MAX_DEPTH} objects and lists within each other.")
 
 
 def _inside(value: object) -> list[object]:

@@ -228,3 +228,21 @@ async def test_only_names_reach_pip(start_server: StartServer, name: str):
         assert "package" in reply.json()["message"]
     body = {"cmd": "install", "extension_name": "x", "extension_version": "1 --pre"}
     assert (await post(server, body)).status == 422
+
+
+@pytest.mark.parametrize("text", ["{", "\xff", "[1]"])
+async def test_a_file_of_the_user_that_can_not_be_read(
+    start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+):
+    """The page starts all the same, and what is in the file is not written over."""
+    file = tmp_path / "own/labconfig/page_config.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="latin-1")
+    server = await start_server(settings_dir=tmp_path / "own")
+    assert await disabled(server) == {NEWS}
+    assert await installed(server)
+    assert f"{file} is left out" in caplog.text
+    reply = await post(server, {"cmd": "disable", "plugin_name": THEMES}, "/lab/api/plugins")
+    assert (reply.status, "page_config.json" in reply.json()["message"]) == (422, True)
+    assert str(tmp_path) not in reply.text
+    assert file.read_text(encoding="latin-1") == text
