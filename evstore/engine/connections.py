@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from evstore.engine.base import Parameters, Row
-from evstore.engine.files import sync_directory
+from evstore.engine.files import sync
 from evstore.engine.wal import WAL_SOFT
 from evstore.errors import DatabaseError
 
@@ -73,7 +73,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection.executescript(WRITER_PRAGMAS)
         connection.execute("select count(*) from sqlite_master").fetchall()
         if new:
-            sync_directory(path.parent)
+            sync(path.parent)  # SQLite syncs the file, not the directory it was made in
     except sqlite3.DatabaseError as error:
         raise DatabaseError(f"{path} is not an evstore database ({error}).") from error
     return connection

@@ -38,8 +38,8 @@ def identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def sync_directory(path: Path) -> None:
-    """Make a new file's name survive a power cut: SQLite syncs the file, not the directory it was made in."""
+def sync(path: Path) -> None:
+    """Have a file, or the names in a directory, reach the disk and survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import orjson
 from jupyter_client.adapter import V4toV5, V5toV4
 
-from evstore.kernels.wire import PARTS, BadFrame, Message, from_v1
+from evstore.kernels.wire import PARTS, BadFrame, Message, from_v1, object_in
 
 CHANNELS = ("iopub", "shell", "stdin")
 MODERN = 5  # the protocol's version today
@@ -92,13 +92,7 @@ def to_old(frame: bytes, *, version: int = 4) -> str:
 
 def _object(text: str) -> Fields:
     """The four parts of a message, each an object."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadFrame(f"The frame is not JSON: {error}.") from None
-    if not isinstance(data, dict):
-        raise BadFrame("The frame is JSON, but not an object.")
-    given = cast("Fields", data)
+    given = object_in(text)
     fields: Fields = {name: {} if given.get(name) is None else given[name] for name in PARTS}
     for name, part in fields.items():
         if not isinstance(part, dict):

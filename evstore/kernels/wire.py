@@ -133,17 +133,22 @@ def from_default(frame: str | bytes) -> Message:
     buffers: list[bytes] = []
     if isinstance(frame, bytes):
         frame, buffers = _split_binary(frame)
-    try:
-        data = json.loads(frame)
-    except (ValueError, RecursionError) as error:
-        raise BadFrame(f"The frame is not JSON: {error}.") from None
-    if not isinstance(data, dict):
-        raise BadFrame("The frame is JSON, but not an object.")
-    fields = cast("dict[str, Any]", data)
+    fields = object_in(frame)
     channel: Any = "shell" if fields.get("channel") is None else fields["channel"]
     if not isinstance(channel, str):
         raise BadFrame(f"The channel {channel!r} is not a name.")
     return Message(channel, [*(_json_part(fields, name) for name in PARTS), *buffers])
+
+
+def object_in(text: str | bytes) -> dict[str, Any]:
+    """The object that a frame is in JSON. Raises BadFrame."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadFrame(f"The frame is not JSON: {error}.") from None
+    if not isinstance(data, dict):
+        raise BadFrame("The frame is JSON, but not an object.")
+    return cast("dict[str, Any]", data)
 
 
 def _split_binary(frame: bytes) -> tuple[bytes, list[bytes]]:

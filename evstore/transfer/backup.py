@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from evstore.engine.connections import SqliteTx, connect_reader
+from evstore.engine.files import sync
 from evstore.errors import Exists
 from evstore.log import log, schema
 from evstore.log.log import Head
@@ -37,19 +38,10 @@ def backup(db: Path, target: Path, progress: Callable[[int, int], None], *, forc
             source.backup(copy, pages=PAGES, progress=lambda _, left, total: progress(total - left, total))
             copy.execute("pragma journal_mode = delete")  # one file, without a WAL beside it
             end = log.head(SqliteTx(copy))
-        _sync(made)
+        sync(made)
         os.replace(made, target)
-        _sync(target.parent)
+        sync(target.parent)
     except BaseException:
         made.unlink(missing_ok=True)
         raise
     return end
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, reach the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
