@@ -77,6 +77,10 @@ class Disk:
         except OSError as error:
             raise FolderFailed(f"The folder can't be entered ({sentence(error)})") from None
 
+    def close(self) -> None:
+        """Nothing may be in use any more, nor used after."""
+        self._inside.close()
+
     # reading
 
     def look(self, path: ContentPath) -> Found | None:

@@ -80,6 +80,9 @@ class Inside:
         self._top = os.open(root, PASSING)
         self._identity = _identity(os.fstat(self._top))
 
+    def close(self) -> None:
+        os.close(self._top)
+
     def enter(self, names: Sequence[str], path: ContentPath) -> int:
         """A descriptor of the directory below the folder, for use as `dir_fd`; the caller closes it.
 

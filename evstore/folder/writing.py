@@ -43,7 +43,7 @@ class Target:
 def write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: int) -> Stamp:
     """`Disk.write`. Raises OSError too."""
     replaces = target.check() is not None
-    with _temporary(inside, target) as (name, place):
+    with _temporary(inside, target, replaces=replaces) as (name, place):
         stamp = _fill(name, place, pieces, modified, target, replaces=replaces)
         if _put(name, place, target, stamp):
             return stamp
@@ -78,19 +78,36 @@ def temporary_name() -> str:
 
 
 @contextmanager
-def _temporary(inside: Inside, target: Target) -> Generator[tuple[str, int]]:
-    """A name for a temporary file and a descriptor of its directory: ours, or the target's if that is on another disk."""
+def _temporary(inside: Inside, target: Target, *, replaces: bool) -> Generator[tuple[str, int]]:
+    """A name for a temporary file and a descriptor of its directory: ours, or the target's if it has to be there."""
     with ExitStack() as stack:
         try:
             tmp = stack.enter_context(inside.own(TMP))
         except NotADirectoryError:
             tmp = None  # a link to another place, perhaps to a faster disk
-        if tmp is not None and os.fstat(tmp).st_dev == os.fstat(target.directory).st_dev:
+        if tmp is not None and _can_move(tmp, target.directory, replaces=replaces):
             name = temporary_name()
             stack.callback(_remove, name, tmp)
             yield name, tmp
         else:
             yield _beside(inside, target, stack), target.directory
+
+
+def _can_move(tmp: int, directory: int, *, replaces: bool) -> bool:
+    """Whether a file that is made in `tmp` can be moved to `directory`, and is then as if it had been made there."""
+    if os.fstat(tmp).st_dev != os.fstat(directory).st_dev:
+        return False
+    return replaces or not _gives_rights(directory)
+
+
+def _gives_rights(directory: int) -> bool:
+    """Whether what is made in a directory gets rights from it, by an access control list; acl(5) of Linux."""
+    if not hasattr(os, "getxattr"):
+        return False
+    try:
+        return bool(os.getxattr(f"/proc/self/fd/{directory}", "system.posix_acl_default"))
+    except OSError:
+        return False
 
 
 def _beside(inside: Inside, target: Target, stack: ExitStack) -> str:

@@ -42,8 +42,10 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def disk(root: Path) -> Disk:
-    return Disk(root)
+def disk(root: Path) -> Iterator[Disk]:
+    disk = Disk(root)
+    yield disk
+    disk.close()
 
 
 @pytest.fixture
@@ -151,7 +153,15 @@ def hostile(root: Path, outside: Path) -> dict[str, Callable[[Path], None]]:
         "directory link": lambda at: at.symlink_to(outside),
         "pipe": lambda at: os.mkfifo(at),
         "socket": bind_socket,
+        "device": make_device,
     }
+
+
+def make_device(at: Path) -> None:
+    try:
+        os.mknod(at, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root may make devices, and not in every container")
 
 
 def bind_socket(at: Path) -> None:
@@ -164,7 +174,7 @@ def bind_socket(at: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["link", "relative", "inside", "broken", "loop", "directory link", "pipe", "socket"]
+    "kind", ["link", "relative", "inside", "broken", "loop", "directory link", "pipe", "socket", "device"]
 )
 def test_what_is_no_file_is_neither_read_nor_replaced(
     disk: Disk, root: Path, outside: Path, kind: str
@@ -173,7 +183,9 @@ def test_what_is_no_file_is_neither_read_nor_replaced(
     hostile(root, outside)[kind](root / "it")
     before = os.lstat(root / "it")
     assert (found := disk.look(p("it"))) and found.what in (What.LINK, What.OTHER)
-    with pytest.raises(Unreadable, match=r"^it can't be read \(a (symbolic link|pipe|socket) on the disk\)$"):
+    with pytest.raises(
+        Unreadable, match=r"^it can't be read \(a (symbolic link|pipe|socket|device) on the disk\)$"
+    ):
         disk.open(p("it"))
     with pytest.raises(Occupied):
         write(disk, "it")

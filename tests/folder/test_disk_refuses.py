@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from tests.folder.mounts import mounted, remount, without_rights
 
 NOW = 1_700_000_000_000_000  # µs since 1970
 ROOT = ContentPath()
+NONE = 0xFFFFFFFF  # no user
 
 
 def p(path: str) -> ContentPath:
@@ -165,6 +167,27 @@ def test_a_shared_directory_gives_its_group_to_what_is_new(root: Path) -> None:
     write(disk, "shared/a.txt")
     disk.make_directory(p("shared/d"))
     assert (root / "shared/a.txt").stat().st_gid == (root / "shared/d").stat().st_gid == 4321
+
+
+def test_a_directory_gives_rights_to_what_is_new(root: Path) -> None:
+    """By a default access control list: read and write for the user 1234."""
+    entries = [(0x01, 7, NONE), (0x02, 6, 1234), (0x04, 5, NONE), (0x10, 7, NONE), (0x20, 0, NONE)]
+    rights = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    (root / "shared").mkdir()
+    try:
+        os.setxattr(root / "shared", "system.posix_acl_default", rights)
+    except OSError:
+        pytest.skip("this disk knows no access control lists")
+    disk = Disk(root)
+    write(disk, "shared/ours")
+    (root / "shared/theirs").touch()
+    ours, theirs = (
+        os.getxattr(root / "shared" / one, "system.posix_acl_access") for one in ("ours", "theirs")
+    )
+    assert ours == theirs
+    write(disk, "shared/ours", b"again")
+    assert os.getxattr(root / "shared/ours", "system.posix_acl_access") == ours
+    assert leftovers(root) == []
 
 
 def test_what_can_not_be_read_is_not_gone(root: Path) -> None:

@@ -35,8 +35,10 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def disk(root: Path) -> Disk:
-    return Disk(root)
+def disk(root: Path) -> Iterator[Disk]:
+    disk = Disk(root)
+    yield disk
+    disk.close()
 
 
 def test_that_the_disk_is_so(disk: Disk, root: Path) -> None:
