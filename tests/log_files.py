@@ -1,13 +1,42 @@
-"""The files that a log holds at some moment, in git's words, to be compared with the tree of a commit."""
+"""A log for the tests of git: changing it, and the files that it holds at some moment in git's words."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from evstore.contents import Contents, Save
 from evstore.engine.base import Tx
+from evstore.events import Author
 from evstore.log import bodies
 from evstore.paths import ContentPath
 from evstore.projections import modes, tree
 from evstore.store import Store
-from tests.git_repository import FILE, PROGRAM, blob_id
+from evstore.transfer.git.exporting import GitExported, export_repository
+from tests.git_repository import FILE, PROGRAM, blob_id, git
+
+
+def quiet(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def me() -> Author:
+    """An author for one command: each has its own id."""
+    return Author.new("me")
+
+
+async def save(store: Store, path: str, data: bytes, author: Author | None = None) -> None:
+    body = bodies.prepare(data, store.known, notebook=False)
+    await Contents(store).save(ContentPath(path), Save(body=body), author or me())
+
+
+async def export(store: Store, target: Path, at: int | None = None) -> GitExported:
+    return await export_repository(store, target, at, quiet)
+
+
+def noted(folder: Path, name: str = "main") -> list[int]:
+    """The offset that is noted of each commit, the oldest first."""
+    told = git(folder, "log", "--reverse", "--first-parent", "--notes=evstore", "--format=%N", name).decode()
+    return [int(row.removeprefix("offset ")) for row in told.splitlines() if row.startswith("offset ")]
 
 
 async def folders_at(store: Store, at: int) -> set[str]:

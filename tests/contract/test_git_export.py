@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -14,35 +15,20 @@ from hypothesis import strategies as st
 
 from evstore import rules
 from evstore.checkpoints import Checkpoints
-from evstore.contents import Contents, Save
+from evstore.contents import Contents
 from evstore.errors import EvstoreError
-from evstore.events import Author
+from evstore.events import Author, Offset, TagImported
 from evstore.history import History
-from evstore.log import bodies, log
+from evstore.log import log
 from evstore.paths import ContentPath
 from evstore.projections import modes, tree
 from evstore.store import Store, Work
-from evstore.transfer.git import exporting
-from evstore.transfer.git.exporting import GitExported, export_repository
+from evstore.transfer.git import exporting, stream
 from tests import git_repository as repositories
-from tests.git_repository import git, line
-from tests.log_files import files_at
+from tests.git_repository import git, head, line
+from tests.log_files import export, files_at, me, noted, save
 
 Operation = Callable[[Store], Coroutine[Any, Any, Any]]
-
-
-def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
-
-
-def me() -> Author:
-    """An author for one command: each has its own id."""
-    return Author.new("me")
-
-
-async def save(store: Store, path: str, data: bytes, author: Author | None = None) -> None:
-    body = bodies.prepare(data, store.known, notebook=False)
-    await Contents(store).save(ContentPath(path), Save(body=body), author or me())
 
 
 async def set_executable(store: Store, path: str, executable: bool) -> None:
@@ -53,16 +39,6 @@ async def set_executable(store: Store, path: str, executable: bool) -> None:
             work.append(rules.set_executable(entry, executable, known=known))
 
     await store.write(command, me())
-
-
-async def export(store: Store, target: Path, at: int | None = None) -> GitExported:
-    return await export_repository(store, target, at, quiet)
-
-
-def noted(folder: Path, name: str = "main") -> list[int]:
-    """The offset that is noted of each commit, the oldest first."""
-    told = git(folder, "log", "--reverse", "--first-parent", "--notes=evstore", "--format=%N", name).decode()
-    return [int(row.removeprefix("offset ")) for row in told.splitlines() if row.startswith("offset ")]
 
 
 @pytest.fixture
@@ -187,3 +163,117 @@ def test_any_history_is_one_commit_for_each_change_of_files(
             asyncio.run(check(Path(folder)))
     finally:
         exporting.PAGE = before
+
+
+# -- what a commit says ------------------------------------------------------------------
+
+
+async def test_who_did_what_and_when(store: Store, tmp_path: Path) -> None:
+    """One commit for each command that changed files, in the words of what it did."""
+    contents, history = Contents(store), History(store)
+    await contents.create_directory(ContentPath("work"), me())  # git has no empty folders
+    await save(store, "work/a.ipynb", b"{}", Author.new("Ada <x>"))
+    await save(store, "work/a.ipynb", b"{1}", Author.new("disk"))
+    await contents.trust(ContentPath("work/a.ipynb"), me())
+    await Checkpoints(store).create(ContentPath("work/a.ipynb"), me())
+    await save(store, "work/a.ipynb", b"{1}")  # as it is
+    await contents.move(ContentPath("work/a.ipynb"), ContentPath("work/b.ipynb"), me())
+    await contents.copy(ContentPath("work"), ContentPath("copy"), me(), exact=True)
+    await contents.move(ContentPath("copy"), ContentPath("moved"), me())
+    await Checkpoints(store).restore(ContentPath("work/b.ipynb"), 3, me())
+    await set_executable(store, "moved/b.ipynb", True)
+    await contents.delete(ContentPath("work"), me())
+    await history.undelete((await history.deleted(ContentPath("")))[0].entry, None, me())
+    await history.restore(ContentPath(""), 3, me())
+    done = await export(store, tmp_path / "out")
+    told = git(tmp_path / "out", "log", "--reverse", "--format=%an|%ae|%B%x00", "--no-patch").decode()
+    assert [one.strip() for one in told.split("\0")[:-1]] == [
+        "Ada x|Ada-x@evstore|Create work/a.ipynb",
+        "disk|disk@evstore|Save work/a.ipynb",
+        "me|me@evstore|Move work/a.ipynb to work/b.ipynb",
+        "me|me@evstore|Create moved/b.ipynb".replace("moved", "copy"),
+        "me|me@evstore|Move copy/ to moved/",
+        "me|me@evstore|Restore work/b.ipynb as of offset 3",
+        "me|me@evstore|Make executable moved/b.ipynb",
+        "me|me@evstore|Delete work/",
+        "me|me@evstore|Bring back work/",
+        "me|me@evstore|Change 2 files\n\nDelete moved/\nMove work/b.ipynb to work/a.ipynb",
+    ]
+    assert done.commits == 10
+    times = (
+        git(tmp_path / "out", "log", "--reverse", "--format=%at %ct %ad", "--date=format:%z").decode().split()
+    )
+    at = await store.read(lambda tx: log.require(tx, 3).at)
+    assert times[:3] == [str(at // 1_000_000)] * 2 + ["+0000"]
+
+
+async def test_labels_are_tags(store: Store, tmp_path: Path) -> None:
+    checkpoints, out = Checkpoints(store), tmp_path / "out"
+    a, b = ContentPath("a"), ContentPath("b")
+    await save(store, a, b"1")
+    await checkpoints.create(a, Author.new("Ada"), "the first draft")
+    await save(store, a, b"2")
+    await checkpoints.create(a, me())
+    regretted = await checkpoints.create(a, me(), "regretted")
+    await checkpoints.delete(a, regretted.offset, me())
+    await save(store, b, b"3")
+    await checkpoints.create(b, me(), "the first draft")
+    assert (await export(store, out)).tags == 2
+    commits = line(out, "main")
+    assert git(out, "tag").decode().split() == ["the-first-draft", "the-first-draft-10"]
+    assert head(out, "the-first-draft^{}") == commits[0]
+    assert head(out, "the-first-draft-10^{}") == commits[2]
+    told = git(
+        out, "for-each-ref", "--format=%(taggername)|%(contents)", "refs/tags/the-first-draft"
+    ).decode()
+    assert told.strip() == "Ada|the first draft\n\nThe checkpoint 3 of a."
+    # later ones, with and without a change of files before them
+    await checkpoints.create(a, me(), "the first draft")
+    assert (await export(store, out)).tags == 1
+    assert head(out, "the-first-draft-11^{}") == commits[2]
+
+
+async def test_a_tag_may_name_a_commit_of_an_earlier_export(store: Store, tmp_path: Path) -> None:
+    await save(store, "a", b"1")
+    await save(store, "a", b"2")
+    await export(store, tmp_path / "out")
+    await store.write(
+        lambda work: work.append(
+            rules.note_git(tree.root(work.tx), TagImported(name="x/1", source=Offset(2)))
+        ),
+        me(),
+    )
+    await save(store, "a", b"3")
+    assert (await export(store, tmp_path / "out")).tags == 1
+    assert head(tmp_path / "out", "x/1") == line(tmp_path / "out", "main")[0]
+
+
+async def test_names_that_git_has_no_files_of_are_told(store: Store, tmp_path: Path) -> None:
+    await Contents(store).create_directory(ContentPath("d"), me())
+    await Contents(store).create_directory(ContentPath("d/.git"), me())
+    await save(store, "d/.git/config", b"[core]\n fsmonitor = evil\n")
+    await save(store, "git~1", b"")
+    assert (await export(store, tmp_path / "out")).commits == 0
+    await save(store, "fine", b"1")
+    await Contents(store).move(ContentPath("fine"), ContentPath(".GIT"), me())
+    done = await export(store, tmp_path / "again")
+    assert [skipped.path for skipped in done.skipped] == ["d/.git/config", "git~1", ".GIT"]
+    assert done.commits == 2
+    assert repositories.tree(tmp_path / "again", "main") == {}
+
+
+async def test_large_files_and_files_that_were_forgotten(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body of more chunks than are read at a time; and marks and notes that are not remembered for long."""
+    monkeypatch.setattr(stream, "REMEMBERED", 2)
+    monkeypatch.setattr(stream, "NOTED", 3)
+    data = os.urandom(8 * 1024 * 1024)
+    await save(store, "large", data)
+    for number in range(5):
+        await save(store, f"small{number}", b"%d" % number)
+    await Contents(store).copy(ContentPath("large"), ContentPath("again"), me(), exact=True)
+    await export(store, tmp_path / "out")
+    assert repositories.tree(tmp_path / "out", "main") == await files_at(store)
+    assert noted(tmp_path / "out") == [2, 4, 6, 8, 10, 12, 14]
+    assert (tmp_path / "out" / "large").read_bytes() == data

@@ -31,15 +31,11 @@ from tests.git_repository import (
     new_repository,
     write,
 )
-from tests.log_files import files_at, folders_at
+from tests.log_files import files_at, folders_at, quiet
 
 TOP = ContentPath("")
 OURS = Path(__file__).parents[2]
 MODULE = "".join(f"def function_{number}():\n    return {number}\n\n\n" for number in range(40))
-
-
-def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 async def take_in(store: Store, repository: Path, into: str = "") -> GitReport:
