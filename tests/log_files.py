@@ -6,12 +6,13 @@ from pathlib import Path
 
 from evstore.contents import Contents, Save
 from evstore.engine.base import Tx
-from evstore.events import Author
-from evstore.log import bodies
+from evstore.events import Author, Event, Recorded
+from evstore.log import bodies, log
 from evstore.paths import ContentPath
 from evstore.projections import modes, tree
 from evstore.store import Store
 from evstore.transfer.git.exporting import GitExported, export_repository
+from evstore.transfer.git.importing import GitReport, import_repository
 from tests.git_repository import FILE, PROGRAM, blob_id, git
 
 
@@ -64,3 +65,16 @@ async def files_at(store: Store, at: int = tree.NOW, folder: str = "") -> dict[s
         return found
 
     return await store.read(query)
+
+
+async def take_in(
+    store: Store, repository: Path, into: str = "", revision: str = "HEAD", max_size: int = 1 << 30
+) -> GitReport:
+    return await import_repository(
+        store, repository, into=ContentPath(into), revision=revision, max_size=max_size, progress=quiet
+    )
+
+
+async def events_of(store: Store, *kinds: type[Event]) -> list[Recorded]:
+    events = await store.read(lambda tx: log.after(tx, 0, 1 << 30))
+    return [one for one in events if isinstance(one.event, kinds)]

@@ -15,7 +15,7 @@ from evstore.log import log
 from evstore.paths import ContentPath
 from evstore.store import Store
 from evstore.transfer.git.exporting import GitExported, export_repository
-from evstore.transfer.git.importing import GitReport, import_repository
+from evstore.transfer.git.importing import GitReport
 from evstore.verifying import verify
 from tests import git_repository as repositories
 from tests.git_repository import (
@@ -31,17 +31,11 @@ from tests.git_repository import (
     new_repository,
     write,
 )
-from tests.log_files import files_at, folders_at, quiet
+from tests.log_files import files_at, folders_at, quiet, take_in
 
 TOP = ContentPath("")
 OURS = Path(__file__).parents[2]
 MODULE = "".join(f"def function_{number}():\n    return {number}\n\n\n" for number in range(40))
-
-
-async def take_in(store: Store, repository: Path, into: str = "") -> GitReport:
-    return await import_repository(
-        store, repository, into=ContentPath(into), max_size=1 << 30, progress=quiet
-    )
 
 
 async def round_trip(folder: Path, repository: Path) -> tuple[GitReport, GitExported]:

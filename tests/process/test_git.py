@@ -59,8 +59,8 @@ def test_in_and_out_again(project: Path, folder: Path, tmp_path: Path) -> None:
     assert {one["actor"] for one in history} == {"Ada Lovelace"}
     newest = [" ".join(row.split()[3:]) for row in done("log", "-n", 2, cwd=folder).splitlines()[1:]]
     assert newest == [
-        "Lovelace TagImported / v1, as of 10",
-        f"Lovelace CommitImported / {commits_of(folder)[-1][:10]} Second",
+        "Ada Lovelace TagImported / v1, as of 10",
+        f"Ada Lovelace CommitImported / {commits_of(folder)[-1][:10]} Second",
     ]
 
 
