@@ -16,6 +16,7 @@ from evstore.errors import EvstoreError
 
 COMMANDS = {  # name -> module:function, and what --help says of it, in its order
     "serve": ("serve:serve", "Serve a folder to JupyterLab, Notebook and other clients."),
+    "status": ("status:status", "Whether the log and the files in the folder are in step."),
     "log": ("history:log", "What happened to a file or folder, or to all."),
     "show": ("show:show", "Print a file or list a folder, as of any moment."),
     "diff": ("show:diff", "What changed in a file between two moments."),

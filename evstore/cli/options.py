@@ -101,14 +101,16 @@ def on_log(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(folder: Path, db: Path | None, **rest: Any) -> None:
-        path = database_of(folder if db else existing_folder(folder), db)
-        if not path.exists():
-            raise NotFound(
-                f"There is no log at {path}. `evstore serve` begins one; --folder says where to look."
-            )
-        command(db=path, **rest)
+        command(db=require_log(database_of(folder if db else existing_folder(folder), db)), **rest)
 
     return folder_option(db_option(run))
+
+
+def require_log(db: Path) -> Path:
+    """`db`, which must be there. Raises NotFound."""
+    if not db.exists():
+        raise NotFound(f"There is no log at {db}. `evstore serve` begins one; --folder says where to look.")
+    return db
 
 
 def existing_folder(folder: Path) -> Path:
