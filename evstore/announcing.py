@@ -44,6 +44,7 @@ from evstore.notebooks.quick_import import import_quickly
 from evstore.paths import ContentPath
 from evstore.projections import tree
 from evstore.store import Store
+from evstore.units import MIB
 
 if TYPE_CHECKING:
     from jupyter_events import EventLogger
@@ -55,7 +56,7 @@ IDS = "https://events.jupyter.org/jupyter_server"
 CONTENTS = f"{IDS}/contents_service/v1"
 KERNEL_ACTIONS = f"{IDS}/kernel_actions/v1"
 DONE = {"start": "started", "interrupt": "interrupted", "restart": "restarted", "shutdown": "shutdown"}
-MAX_WAITING = 8 * 1024 * 1024  # bytes that one listener may be behind
+MAX_WAITING = 8 * MIB  # bytes that one listener may be behind
 AT_ONCE = 50  # events that are emitted before other requests get their turn
 
 

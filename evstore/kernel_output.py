@@ -132,9 +132,8 @@ class KernelOutput:
         self._stopping = stopping  # set when the server is being stopped
         self._left: list[tuple[list[Execution], list[ContentPath]]] = []  # by kernels that have ended
         self._wake = asyncio.Event()
-        self._ours = OrderedDict[
-            tuple[EntryId, int], int
-        ]()  # our writes, and when somebody else has written last
+        # Our writes, and when somebody else had written last.
+        self._ours = OrderedDict[tuple[EntryId, int], int]()
         self._schedules: WeakKeyDictionary[Execution, Schedule] = WeakKeyDictionary()
         kernels.on_end(self._kernel_ended)
 

@@ -117,9 +117,7 @@ class Sessions:
             _check_name(change.name)
         async with self._turn(session_id):
             kernel = await self._other_kernel(self.get(session_id), change)
-            before = self._sessions.get(
-                session_id
-            )  # it may have been renamed meanwhile, or its kernel have died
+            before = self._sessions.get(session_id)  # renamed meanwhile, perhaps, or its kernel has died
             if before is None or kernel.is_over:
                 await self._drop(kernel)
                 raise NotFound(f"Session not found: {session_id}")
@@ -144,9 +142,10 @@ class Sessions:
     async def entry_moved(self, old_path: str, new_path: str) -> None:
         """A file or folder has another path now: its session, or all sessions below it, have too."""
         for session in self.all():
-            if session.path != old_path and not session.path.startswith(f"{old_path}/"):
+            at = ContentPath.parse(session.path)
+            if at != old_path and not at.startswith(f"{old_path}/"):
                 continue
-            path = new_path + session.path.removeprefix(old_path)
+            path = new_path + at.removeprefix(old_path)
             is_named_so = session.name == session.path.rpartition("/")[2]
             name = path.rpartition("/")[2] if is_named_so else session.name
             session.kernel.follow(session.path, path, name)

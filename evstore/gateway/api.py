@@ -25,13 +25,14 @@ from yarl import URL
 from evstore.config import GatewayConfig
 from evstore.errors import GatewayAway, GatewayError, Invalid, NotFound
 from evstore.kernels.wire import V1
+from evstore.units import MIB
 
 CONNECT = 10.0  # seconds until a gateway that does not even take the connection is away
 HEARTBEAT = 30.0  # seconds between pings on a websocket; half of it later a silent one is given up
 GOODBYE = 20.0  # seconds for a kernel to be shut down
 KERNEL_ID = re.compile(r"[\w.:/-]{1,200}", re.ASCII)
-MAX_ANSWER = 16 * 1024 * 1024  # bytes
-MAX_MESSAGE = 1024 * 1024 * 1024  # bytes of one message of a kernel
+MAX_ANSWER = 16 * MIB  # bytes
+MAX_MESSAGE = 1024 * MIB  # bytes of one message of a kernel
 WORDS = 300  # characters of the gateway's own message that are passed on
 QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 AWAY = frozenset((502, 503, 504))  # statuses of a proxy in front of it, or of a gateway that is not up yet

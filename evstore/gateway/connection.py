@@ -25,10 +25,11 @@ from evstore.kernels import wire
 from evstore.kernels.endpoint import AllReceived, Ended, Published, Replied
 from evstore.kernels.messages import BadMessage
 from evstore.kernels.wire import CLIENT_CHANNELS, BadFrame, Message
+from evstore.units import MIB
 
 logger = logging.getLogger(__name__)
 
-QUEUE = 16 * 1024 * 1024  # bytes that wait for the websocket; more waits with the clients
+QUEUE = 16 * MIB  # bytes that wait for the websocket; more waits with the clients
 FIRST_RETRY = 0.1  # seconds; twice as many each time,
 LAST_RETRY = 10.0  # and not more than these
 LOOK = 10.0  # seconds between looks whether the kernel is still there: no gateway says that it was culled

@@ -17,10 +17,11 @@ from evstore.kernels.flow import Flow, Link
 from evstore.kernels.messages import BadMessage, json_object
 from evstore.kernels.outbox import Outbox
 from evstore.kernels.wire import Message, to_v1
+from evstore.units import MIB
 
 logger = logging.getLogger(__name__)
 
-HELD = 128 * 1024 * 1024  # bytes that a client may send while the kernel does not listen
+HELD = 128 * MIB  # bytes that a client may send while the kernel does not listen
 RETRY = 0.05  # seconds until a full queue to the kernel is tried again
 
 

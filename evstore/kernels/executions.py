@@ -170,8 +170,6 @@ def _object(part: bytes) -> dict[str, Any]:
 
 
 def _strings(value: object) -> list[str]:
-    return (
-        [each for each in cast("list[object]", value) if isinstance(each, str)]
-        if isinstance(value, list)
-        else []
-    )
+    if not isinstance(value, list):
+        return []
+    return [each for each in cast("list[object]", value) if isinstance(each, str)]

@@ -153,8 +153,7 @@ class Kernels:
 
     def _make(self, kernel_id: str, spec: KernelSpec, place: Place) -> Kernel:
         process = self._launcher.process(kernel_id, spec.name)
-        pump = Pump(kernel_id, self._kept)
-        pump.activity.untracked = self.untracked
+        pump = Pump(kernel_id, self._kept, self.untracked)
         return Kernel(kernel_id, spec.name, pump, process, place, self._ended, spec.metadata, self.actions)
 
     def _ended(self, kernel: Kernel) -> None:

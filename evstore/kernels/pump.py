@@ -49,7 +49,7 @@ MAX_AWAY = 8  # clients
 class Pump:
     """Everything between one kernel's endpoint and its clients' websockets."""
 
-    def __init__(self, kernel_id: str, limits: Limits) -> None:
+    def __init__(self, kernel_id: str, limits: Limits, untracked: frozenset[str]) -> None:
         self._kernel_id = kernel_id
         self.limits = limits
         self.executions = Executions(self.limits)
@@ -63,7 +63,7 @@ class Pump:
         self._parent_part, self._parent = b"", dict[str, Any]()  # the last message's parent header
         self._execution: Execution | None = None  # that the last message belongs to
         self._parting: set[asyncio.Task[None]] = set()  # or they would be collected
-        self.activity = Activity(datetime.now(UTC))
+        self.activity = Activity(datetime.now(UTC), untracked=untracked)
 
     # the kernel's side
 
@@ -184,8 +184,7 @@ class Pump:
         return client
 
     def _add_client(self, session: str) -> Client:
-        outbox = Outbox(_gap_notice, self.limits)
-        client = Client(session, outbox, self.executions)
+        client = Client(session, Outbox(_gap_notice, self.limits), self.executions)
         self._clients[session] = client
         return client
 

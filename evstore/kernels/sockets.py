@@ -20,8 +20,10 @@ from typing import cast
 import zmq
 import zmq.asyncio
 
+from evstore.units import MIB
+
 BURST = 256  # messages per wake-up, so that a flood leaves the loop time for everybody else
-BURST_SIZE = 4 * 1024 * 1024  # bytes per wake-up
+BURST_SIZE = 4 * MIB  # bytes per wake-up
 RUSH = 50  # wake-ups in a row, each within RUSH_GAP of the last, that make a rush
 RUSH_GAP = 0.0005  # seconds
 PAUSE = 0.005  # seconds

@@ -11,14 +11,15 @@ from importlib.util import find_spec
 from evstore import environment
 from evstore.errors import Busy, Invalid, NotInstalled, TooLarge
 from evstore.rst.worker import INVALID
+from evstore.units import MIB
 
 COMMAND = (sys.executable, "-P", "-m", "evstore.rst.worker")  # -P: nothing is imported from the folder
 INSTALL = f"{sys.executable} -m pip install docutils"
 AT_ONCE = 2  # processes
 MAX_WAITING = 32  # texts, with those that are being rendered
 PATIENCE = 10.0  # seconds for one text
-MAX_TEXT = 1024 * 1024  # bytes
-MAX_HTML = 32 * 1024 * 1024  # bytes
+MAX_TEXT = MIB  # bytes
+MAX_HTML = 32 * MIB  # bytes
 
 
 class Renderer:
