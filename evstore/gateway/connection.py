@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 QUEUE = 16 * MIB  # bytes that wait for the websocket; more waits with the clients
 FIRST_RETRY = 0.1  # seconds; twice as many each time,
-LAST_RETRY = 10.0  # and not more than these
+LAST_RETRY = 10.0  # and not more than these; a connection that has stood longer was a good one
 LOOK = 10.0  # seconds between looks whether the kernel is still there: no gateway says that it was culled
 PATIENCE = 3.0  # seconds until the running cell is told that the gateway is away
 LOST = Ended(
@@ -134,14 +134,17 @@ class Connection:
                     if notice is not None:
                         notice.cancel()
                     self._connected(socket, None if broken_at is None else loop.time() - broken_at)
-                    broken_at, retry = None, FIRST_RETRY
+                    broken_at, connected_at = None, loop.time()
                     why = await self._exchange(socket)
+                    if loop.time() - connected_at > LAST_RETRY:
+                        retry = FIRST_RETRY
             except NotFound:
                 self.ended = LOST
             except GatewayError as error:
                 why = error.message
             finally:
                 self._socket = None
+                self._losses.stop()
             if self.ended is not None:
                 return
             if broken_at is None:

@@ -82,7 +82,6 @@ class Losses:
         self.tell_cell(
             f"the connection to the gateway was broken for {away:.1f} s; output of that time may be missing."
         )
-        self.stop()
         for channel in sorted({"shell"} | {request.channel for request in self._doubtful()}):
             self._ask(channel, TRIES)
 

@@ -379,6 +379,38 @@ async def test_websockets_that_are_refused_and_then_nonsense(
     assert (await server.fetch("GET", "/api/kernels")).json() == []
 
 
+async def test_websockets_that_are_closed_again_at_once(
+    garbage: tuple[str, dict[str, Any]], start_server: StartServer
+) -> None:
+    """As by a proxy that does not know them: it is not asked as often as it likes to answer."""
+    connections: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        match request.method, request.path.rpartition("/")[2]:
+            case "GET", "channels":
+                connections.append("one")
+                socket = web.WebSocketResponse()
+                await socket.prepare(request)
+                await socket.close()
+                return socket
+            case "POST", "kernels":
+                return web.json_response({"id": "x"}, status=201)
+            case "DELETE", _:
+                return web.Response(status=204)
+            case _, "kernelspecs":
+                return web.json_response({"default": "a", "kernelspecs": {"a": {"spec": {"language": "x"}}}})
+            case _:
+                return web.json_response({"spec": {"language": "x"}, "name": "a"})
+
+    url, answers = garbage
+    answers["it"] = handle
+    server = await start_server(gateway=GatewayConfig(url=url))
+    kernel = await start_kernel(server)
+    await asyncio.sleep(2)
+    assert 1 < len(connections) <= 6  # after 0.1, 0.2, 0.4, 0.8, 1.6 seconds, all give or take a fifth
+    assert (await server.fetch("DELETE", f"/api/kernels/{kernel}")).status == 204
+
+
 async def test_a_start_that_nobody_waits_for_any_more(
     gateway: RealGateway, cable: Cable, start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
