@@ -91,7 +91,7 @@ def _unversioned(disk: Disk, ignore: Ignore) -> Counter[str]:
             is_directory = found.what is What.DIRECTORY
             reason = ignore.why(found.path, is_directory=is_directory, size=found.stamp.size)
             if reason is not None:
-                reasons[reason.kind] += 1
+                reasons[reason.kind.value] += 1
             elif is_directory:
                 waiting.append(found.path)
     return +reasons

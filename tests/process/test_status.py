@@ -22,6 +22,7 @@ def test_in_step_and_out_of_step(folder: Path) -> None:
     (folder / "link").symlink_to("/etc/passwd")
     before = sorted(path.name for path in folder.iterdir())
     result = evstore("status", "--json", cwd=folder)
+    assert result.stderr == ""
     told = json.loads(result.stdout)
     assert result.returncode == 1
     assert (told["new"], told["changed"], told["gone"]) == (["came.txt"], ["a.txt"], ["new.txt"])
