@@ -44,7 +44,7 @@ from evstore.folder.looking import (
     scan_directory,
 )
 from evstore.folder.renaming import is_same, rename_new, respell
-from evstore.folder.writing import NEW, OLD, TMP, Target, sweep, temporary_name, write
+from evstore.folder.writing import NEW, OLD, TMP, Target, sweep, sync_disk_of, temporary_name, write
 from evstore.paths import ContentPath, check_name, check_path
 
 __all__ = [
@@ -238,6 +238,11 @@ class Disk:
         """Remove what a crash has left of unfinished writes; only while nothing is being written. Raises as `write` does."""
         with changing(ContentPath()):
             sweep(self._inside)
+
+    def sync(self) -> None:
+        """Have everything on stable storage that was written to the folder so far, by whomever. Raises as `write` does."""
+        with changing(ContentPath()), self._inside.entered((), ContentPath()) as directory:
+            sync_disk_of(directory)
 
     # inside
 

@@ -369,6 +369,8 @@ class WorkingFolder:
         async with self._turn:
             changes = await self._run(lambda tx: self._state.changes())
             noted = Noted(self._mark, self._applied)
+        # or, after a power failure, what was not on the disk yet would be taken for changes that somebody made there
+        await asyncio.to_thread(self._disk.sync)
         await self._store.write(lambda work: state.put(work.tx, changes, noted), Author.new(ACTOR))
         await self._run(lambda tx: self._state.stored(changes))
 
@@ -378,7 +380,10 @@ class WorkingFolder:
             await asyncio.sleep(NOTE_EVERY)
             if self._applied != written or self._state.has_changes:
                 written = self._applied
-                await self.note()
+                try:
+                    await self.note()
+                except EvstoreError as error:  # a crash costs more work then, and no more
+                    logger.warning("What is known of the folder could not be noted: %s", error.message)
 
     async def _run(self, work: Callable[[Tx], T]) -> T:
         """Do `work` on the folder's thread, which sees the log as it is now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import secrets
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from evstore.errors import NotFound
 from evstore.folder.errors import Changed, shown
 from evstore.folder.found import Stamp
-from evstore.folder.inside import Inside, names_of
+from evstore.folder.inside import READING, Inside, names_of
 from evstore.folder.looking import TEMPORARY, Replacing, check_replaceable
 from evstore.folder.renaming import exchange, rename_new
 from evstore.paths import ContentPath
@@ -24,6 +25,7 @@ KEPT = ".evstore-kept"  # how the name of a file begins that could not be given 
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 COPY = 1024 * 1024  # bytes at a time
+_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,22 @@ def sweep(inside: Inside) -> None:
                 _sweep_noted(inside, ContentPath(os.readlink(name, dir_fd=tmp)))
             with suppress(IsADirectoryError):
                 os.unlink(name, dir_fd=tmp)
+
+
+def sync_disk_of(directory: int) -> None:
+    """Wait until the disk that `directory` is on has written everything: syncfs(2) of Linux, else sync(2). Raises OSError.
+
+    One call for all: it knows what other programs have written, too.
+    """
+    if _syncfs is None:
+        os.sync()
+        return
+    descriptor = os.open(".", READING, dir_fd=directory)
+    try:
+        if _syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)
 
 
 def temporary_name() -> str:
