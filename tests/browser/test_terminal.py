@@ -84,12 +84,11 @@ async def test_open_type_and_exit(lab: Lab, served: Served) -> None:
 
 
 async def test_it_starts_in_the_folder_that_is_open(lab: Lab, served: Served) -> None:
-    (served.folder / "on disk").mkdir()
-    await lab.new_folder("on disk")
-    await lab.enter("on disk")
+    await lab.new_folder("on disk, too")
+    await lab.enter("on disk, too")
     async with terminal(lab, served) as screen:
         await screen.type("pwd")
-        await screen.shows(f"{served.folder}/on disk\n")
+        await screen.shows(f"{served.folder}/on disk, too\n")
 
 
 async def test_its_size_is_that_of_the_window(lab: Lab, served: Served) -> None:
