@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from evstore.errors import Invalid, NotFound
+from evstore.folder import trash
 from evstore.folder.errors import (
     Changed,
     FolderFailed,
@@ -63,8 +64,6 @@ __all__ = [
     "Unreadable",
     "What",
 ]
-
-TRASH = "trash"  # in .evstore
 
 
 class Disk:
@@ -203,24 +202,23 @@ class Disk:
                 respell(name, new_name, source, target)
 
     def discard(self, path: ContentPath, name: str) -> None:
-        """Move a file or a directory to `.evstore/trash/<name>`, in one step.
+        """Move a file or a directory to the trash of its disk as `name`, in one step.
 
-        Raises Occupied when that name is taken there, OtherDisk when it is on another disk than the folder,
-        and as `write` does.
+        Raises Occupied when that name is taken there, and as `write` does.
         """
         check_name(name)
-        with changing(path), self._existing(path) as (directory, its_name), self._inside.own(TRASH) as trash:
-            rename_new(its_name, name, directory, trash)
+        with changing(path), self._existing(path) as (directory, _):
+            trash.put(self._inside, path, name, directory)
 
     def has_discarded(self, name: str) -> bool:
         """Whether there is something in the trash under that name."""
-        with changing(ContentPath()), self._inside.own(TRASH) as trash:
-            return look_in(trash, name) is not None
+        with changing(ContentPath()):
+            return trash.has(self._inside, name)
 
     def recover(self, name: str, path: ContentPath) -> None:
-        """Move what `discard` has put away to `path`. Raises Occupied, and as `write` does."""
-        with changing(path), self._parent(path) as (directory, its_name), self._inside.own(TRASH) as trash:
-            rename_new(name, its_name, trash, directory)
+        """Move what `discard` has put away to `path`. Raises Occupied, OtherDisk, and as `write` does."""
+        with changing(path), self._parent(path) as (directory, its_name):
+            trash.take(self._inside, name, directory, its_name)
 
     def remove_file(self, path: ContentPath) -> None:
         """Remove a file, or a link itself. Raises NotFound, Occupied when it is a directory, and as `write` does."""

@@ -119,9 +119,12 @@ class Inside:
             os.close(directory)
 
     @contextmanager
-    def own(self, name: str) -> Generator[int]:
-        """A descriptor of evstore's own directory `.evstore/<name>`, made if need be. Raises FolderGone, OSError."""
-        top = self._open_top()
+    def own(self, name: str, below: Sequence[str] = ()) -> Generator[int]:
+        """A descriptor of evstore's own directory `.evstore/<name>`, or of one further below, made if need be.
+
+        Raises FolderGone, OSError, NotFound when the directory that it would be in is not there.
+        """
+        top = self.enter(below, ContentPath("/".join(below)))
         try:
             state = _made(STATE, top)
             try:

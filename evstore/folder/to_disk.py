@@ -185,7 +185,7 @@ class Writer:
         if found.what is What.FILE and known is not None and known.stamp == found.stamp:
             self._disk.remove_file(path)
         else:
-            self._disk.discard(path, f"{time.time_ns()}-{path.name}")
+            self._disk.discard(path, f"{time.time_ns()}-{_short(path.name)}")
         self._state.note(entry, None)
         outcome.written.add(path)
 
@@ -266,6 +266,11 @@ class Writer:
 def _aside(entry: EntryId) -> str:
     """Where in the trash something waits for its place."""
     return f"moving-{entry.hex()}"
+
+
+def _short(name: str) -> str:
+    """What of a name leaves room for more."""
+    return name.encode()[:200].decode(errors="ignore")
 
 
 def _since(tx: Tx, after: int) -> tuple[list[EntryId], list[Offset]]:

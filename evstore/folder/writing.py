@@ -16,7 +16,7 @@ from evstore.errors import NotFound
 from evstore.folder.errors import Changed, shown
 from evstore.folder.found import Stamp
 from evstore.folder.inside import READING, Inside, names_of
-from evstore.folder.looking import TEMPORARY, Replacing, check_replaceable
+from evstore.folder.looking import TEMPORARY, Replacing, check_replaceable, look_in
 from evstore.folder.renaming import exchange, rename_new
 from evstore.paths import ContentPath
 
@@ -180,7 +180,11 @@ def _put(name: str, place: int, target: Target, stamp: Stamp) -> bool:
             _check_exchanged(name, place, target, old, stamp)
         else:
             os.rename(name, target.name, src_dir_fd=place, dst_dir_fd=target.directory)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError) as error:
+        if isinstance(error, FileNotFoundError) and (old is None or look_in(place, name) is None):
+            raise  # it is the directory that is gone, or our own file
+        if target.replacing == "anything":
+            return _put(name, place, target, stamp)
         raise _changed(target) from None
     except OSError as error:
         if error.errno == errno.EXDEV and place != target.directory:

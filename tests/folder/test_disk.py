@@ -7,6 +7,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -428,13 +429,14 @@ def test_many_write_one_file(disk: Disk, root: Path) -> None:
         for _ in range(200):
             disk.write(p("a"), [letter * 5000], modified=NOW)
 
-    threads = [threading.Thread(target=many, args=(letter,)) for letter in (b"a", b"b", b"c")]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        if disk.look(p("a")):
-            body = (root / "a").read_bytes()
-            assert len(body) == 5000 and len(set(body)) == 1
+    with ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(many, letter) for letter in (b"a", b"b", b"c")]
+        while not all(writer.done() for writer in writers):
+            if disk.look(p("a")):
+                body = (root / "a").read_bytes()
+                assert len(body) == 5000 and len(set(body)) == 1
+        for writer in writers:
+            writer.result()
     assert leftovers(root) == []
 
 

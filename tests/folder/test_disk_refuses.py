@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from evstore.errors import EvstoreError
-from evstore.folder.disk import Disk, FolderFull, FolderReadOnly, OtherDisk, Stamp, Unreadable, What
+from evstore.errors import EvstoreError, NotFound
+from evstore.folder.disk import Disk, FolderFull, FolderReadOnly, Occupied, OtherDisk, Stamp, Unreadable, What
 from evstore.paths import ContentPath
 from tests.folder.mounts import mounted, remount, without_rights
 
@@ -296,11 +296,34 @@ def test_nothing_is_moved_between_disks(two: Path) -> None:
     write(disk, "m/a.txt")
     with pytest.raises(OtherDisk):
         disk.rename(p("m/a.txt"), p("a.txt"))
-    with pytest.raises(OtherDisk):
-        disk.discard(p("m/a.txt"), "1")
     assert (two / "m/a.txt").read_bytes() == b"new"
     disk.rename(p("m/a.txt"), p("m/b.txt"))
     disk.remove_file(p("m/b.txt"))
+
+
+def test_each_disk_has_its_trash(two: Path) -> None:
+    disk = Disk(two)
+    for path in ("m/d", "m/d/e", "d"):
+        disk.make_directory(p(path))
+    write(disk, "m/d/e/a.txt")
+    disk.discard(p("m/d/e"), "1")
+    disk.discard(p("d"), "2")
+    assert disk.has_discarded("1") and disk.has_discarded("2") and not disk.has_discarded("3")
+    assert [one.path for one in disk.scan(p("m")).found] == ["m/d"]
+    assert disk.scan(p("m/d")).found == []
+    disk.make_directory(p("m/d/f"))
+    with pytest.raises(Occupied):
+        disk.discard(p("m/d/f"), "1")
+    with pytest.raises(Occupied):
+        disk.recover("1", p("m/d"))
+    with pytest.raises(OtherDisk):
+        disk.recover("1", p("e"))
+    disk.recover("1", p("m/back"))
+    disk.recover("2", p("back"))
+    assert (two / "m/back/a.txt").read_bytes() == b"new" and (two / "back").is_dir()
+    assert not disk.has_discarded("1") and not disk.has_discarded("2")
+    with pytest.raises(NotFound):
+        disk.recover("1", p("m/again"))
 
 
 def test_the_log_may_be_behind_a_link(root: Path, tmp_path: Path) -> None:
