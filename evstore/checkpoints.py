@@ -30,6 +30,7 @@ class Checkpoints:
             entry = tree.entry_at(tx, path)
             return [] if entry is None else checkpoints.listed(tx, entry.id)
 
+        await self._store.look(path)
         return await self._store.read(query)
 
     async def create(self, path: ContentPath, author: Author, label: str | None = None) -> Checkpoint:

@@ -90,6 +90,8 @@ class Contents:
         return await self._store.read(query)
 
     async def exists(self, path: ContentPath) -> Entry | None:
+        """What is there by now, also on the disk."""
+        await self._store.look(path)
         return await self._store.read(lambda tx: tree.entry_at(tx, path))
 
     # -- writing ---------------------------------------------------------------------
@@ -187,6 +189,7 @@ class Contents:
             known = entry.digest is not None and trust.is_trusted(work.tx, entry.digest)
             work.append(rules.trust(entry, known_trusted=known))
 
+        await self._store.look(path)
         await self._store.write(command, author)
 
 

@@ -97,6 +97,8 @@ class History:
         path that nothing has now means what stood there last. Raises NotFound.
         """
 
+        await self._store.look(path)
+
         def query(tx: Tx) -> tuple[list[Told], int | None]:
             entry = last_at(tx, path)
             if tree.kind_of(tx, entry) is Kind.FILE:
@@ -140,6 +142,8 @@ class History:
 
     async def versions_between(self, path: ContentPath, start: Moment, end: Moment | None = None) -> Compared:
         """A file's bytes at two moments (`end`: now). Raises NotFound, and Invalid for a directory."""
+
+        await self._store.look(path)
 
         def query(tx: Tx) -> Compared:
             entry = last_at(tx, path)

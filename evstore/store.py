@@ -71,6 +71,10 @@ class Mirror(Protocol):
         """Called before a command that is about these paths. Raises what speaks against it."""
         ...
 
+    async def look(self, path: ContentPath) -> None:
+        """Called before somebody reads what is at this path now."""
+        ...
+
     def heard(self, recorded: Sequence[Recorded], plain: Mapping[Digest, bytes]) -> None:
         """Called in the order of the log with what has been committed, and with bodies that are in memory anyway."""
         ...
@@ -195,6 +199,11 @@ class Store:
     def confirmed_at(self, entry: EntryId) -> int:
         """When somebody last saved a file just as it was, which is no event: µs since 1970; 0 if not lately."""
         return self._confirmed.get(entry, 0)
+
+    async def look(self, path: ContentPath) -> None:
+        """Take in what has happened at `path` in the folder, for somebody reads it now."""
+        if self.mirror is not None:
+            await self.mirror.look(path)
 
     async def read(self, query: Callable[[Tx], T]) -> T:
         """Run `query` on a snapshot."""

@@ -229,7 +229,7 @@ class WorkingFolder:
     async def look(self, path: ContentPath) -> None:
         """Take in what has happened at `path` on the disk, if the watcher has not told yet."""
         stat = _stat(self._disk.root, path)
-        if self._seen.get(path, False) == stat:
+        if stat is not None and self._seen.get(path) == stat:
             return
         if not await self._is_known(path):
             await self._take({path, path.parent}, hurry=True)
@@ -243,14 +243,25 @@ class WorkingFolder:
 
         def compare(tx: Tx) -> bool:
             entry, found = tree.entry_at(tx, path), self._disk.look(path)
+            if entry is None and found is None:
+                return not path or not self._is_new(tx, path.parent)
             if entry is None or found is None:
-                return entry is None and found is None
+                return False
             known = self._state.known(tx, entry.id)
             return found.what is What.FILE and known == Known(found.stamp, entry.digest)
 
         async with self._turn:
             await self._drain()
             return await self._run(compare)
+
+    def _is_new(self, tx: Tx, directory: ContentPath) -> bool:
+        """Whether the disk has this directory, or one that it would be in, and the log has not."""
+        while tree.entry_at(tx, directory) is None:
+            found = self._disk.look(directory)
+            if found is not None:
+                return found.what is What.DIRECTORY
+            directory = directory.parent
+        return False
 
     async def _watch(self) -> None:
         async for changes in self._watcher.changes():

@@ -116,7 +116,7 @@ ROUTES: tuple[Route, ...] = (
     # What old clients ask for; before Notebook, whose pages begin with /notebooks as well
     *old.ROUTES,
     # Notebook 7
-    Route("GET", "/tree" + PATH, notebook7.tree_page, "lab", Access.PAGE),
+    Route("GET", "/tree" + PATH, notebook7.tree_page, "lab", Access.PAGE, shows=True),
     Route("GET", "/notebooks" + PATH, notebook7.notebooks_page, "lab", Access.PAGE),
     Route("GET", "/edit" + PATH, notebook7.edit_page, "lab", Access.PAGE),
     Route("GET", "/consoles/{path:(?s:.*)}", notebook7.console_page, "lab", Access.PAGE),
@@ -135,7 +135,7 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/api/contents" + PATH, contents.patch, "contents"),
     Route("DELETE", "/api/contents" + PATH, contents.delete, "contents"),
     Route("GET", "/files/{path:(?s:.*)}", files.get, "contents", Access.PAGE, referer=True, shows=True),
-    Route("GET", "/view" + PATH, view.get, "contents", Access.PAGE),
+    Route("GET", "/view" + PATH, view.get, "contents", Access.PAGE, shows=True),
     Route(
         "GET",
         "/nbconvert/{format:[^/]+}" + PATH,

@@ -18,8 +18,7 @@ def current(handler: Handler) -> Handler:
         app, query = services(request), request.query
         if "at" not in query:
             path = await _path(request)
-            if app.folder is not None:
-                await app.folder.look(path)
+            await app.store.look(path)
             if app.kernel_output.may_wait and query.get("content") != "0":
                 await app.kernel_output.before_reading(path)
         return await handler(request)

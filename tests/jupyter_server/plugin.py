@@ -17,10 +17,10 @@ import jupyter_core.paths
 import pytest
 import tornado.websocket
 from jupyter_server.utils import url_path_join
-from tests.conftest import contents, contents_dir, folders  # noqa: F401 - fixtures, theirs as they are
 from tornado.escape import url_escape
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
+from tests.conftest import contents, contents_dir, folders  # noqa: F401 - fixtures, theirs as they are
 from tests.helpers import TOKEN
 from tests.jupyter_server import options, remote, source
 from tests.jupyter_server.live import LiveServer
