@@ -20,7 +20,7 @@ def at_work(repository: str) -> bool:
     """Whether git has begun to change the working tree of this repository, and is not done."""
     try:
         locked = os.lstat(os.path.join(_git_folder(repository), "index.lock")).st_mtime
-    except OSError:
+    except (OSError, ValueError):  # whatever a `.git` may be, and say
         return False
     return abs(time.time() - locked) < STALE
 

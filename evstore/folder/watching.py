@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from evstore.errors import EvstoreError
 from evstore.folder import git
 from evstore.folder.polling import Polling
 from evstore.folder.source import Bell, Heard, IsWatched, LostTrack, Source, Unavailable, Vanished
@@ -79,7 +80,8 @@ class Watcher:
     """Tells which directories of a folder have changed on the disk. For one reader, on one event loop.
 
     `is_watched` is asked for each directory but the root, on a thread; what is in a directory for which it says no
-    is neither watched nor looked at. Symbolic links are never followed, but for `root` itself.
+    is neither watched nor looked at; where it raises an EvstoreError, it is. Symbolic links are never followed,
+    but for `root` itself.
     With `polling` it looks itself, every 2 s or less often, and asks the system for no events. What it hears it
     tells when there was nothing more for `quiet` seconds.
     """
@@ -88,7 +90,7 @@ class Watcher:
         self, root: Path, is_watched: IsWatched, *, polling: bool = False, quiet: float = QUIET
     ) -> None:
         self._root = root
-        self._is_watched: IsWatched = lambda path: _is_possible(path) and is_watched(path)
+        self._wants = is_watched
         self._polling = polling
         self._quiet = quiet
         self._why: str | None = None
@@ -204,6 +206,18 @@ class Watcher:
     def _open(self) -> Source:
         return (Polling if self._polling else SystemEvents)(self._root, self._is_watched, self._bell)
 
+    def _is_watched(self, directory: ContentPath) -> bool:
+        if (
+            len(os.fsencode(directory)) > MAX_PATH
+        ):  # nested deeper than any path can tell: no entry can be there
+            return False
+        try:
+            return self._wants(directory)
+        except (
+            EvstoreError
+        ):  # it can't be known now, because a file can't be read: to hear too much harms nobody
+            return True
+
     def _begin(self, source: Source) -> None:
         if self._vanished:
             logger.info("%s is there again", self._root)
@@ -280,8 +294,3 @@ class Watcher:
             self._loop.call_soon_threadsafe(what)
         except RuntimeError:  # the event loop has ended without closing this
             self._closing = True
-
-
-def _is_possible(path: ContentPath) -> bool:
-    """Directories can be nested deeper than any path can tell; no entry can be there."""
-    return len(os.fsencode(path)) <= MAX_PATH

@@ -350,3 +350,15 @@ async def test_a_folder_put_in_its_place_is_noticed(tmp_path: Path, polling: boo
         make(root, ["a/b/new"])
         await observer.settle()
         assert observer.paths == {"a/b"}
+
+
+@pytest.mark.parametrize("said", [b"gitdir: /no\0where", b"gitdir: /nowhere", b"", b"\xff" * 5000])
+async def test_a_git_file_may_say_anything(tmp_path: Path, said: bytes) -> None:
+    root = folder(tmp_path)
+    make(root, ["d/.git"])
+    (root / "d/.git").write_bytes(said)
+    async with watching(root) as observer:
+        make(root, ["d/new"])
+        await observer.settle()
+        assert observer.paths == {"d"}
+        assert not observer.everything

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from evstore.folder import watching as watching_module
+from evstore.folder.errors import Unreadable
 from evstore.folder.native import Native
 from evstore.folder.watching import Watcher
 from evstore.paths import ContentPath
@@ -177,6 +178,20 @@ async def test_directories_nested_deeper_than_any_path(tmp_path: Path) -> None:
         make(tmp_path, ["a/new", f"{'n' * 200}/new"])
         await observer.settle()
         assert observer.paths == {"a", "n" * 200}
+
+
+async def test_what_can_not_be_decided_is_watched(tmp_path: Path) -> None:
+    def rules(path: ContentPath) -> bool:
+        if path.name == "odd":
+            raise Unreadable(f"{path}/.rules can't be read")
+        return watched(path)
+
+    make(tmp_path, ["odd/file"])
+    async with watching(tmp_path, is_watched=rules) as observer:
+        make(tmp_path, ["odd/new", "a/odd/new"])
+        await observer.settle()
+        assert observer.paths == {"", "a", "odd", "a/odd"}
+        assert not observer.everything
 
 
 @pytest.mark.trouble
