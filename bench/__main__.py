@@ -2,7 +2,7 @@
 
     python -m bench [--short] [--only PART or WORK] [--json FILE] [--markdown]
 
-The parts can be run alone: python -m bench.contents, .kernels, .storage, .scale, .stall. bench/README.md
+The parts can be run alone: python -m bench.contents, .kernels, .storage, .scale, .folder, .stall. bench/README.md
 says how to read the table.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench import contents, kernels, scale, stall, storage
+from bench import contents, folder, kernels, scale, stall, storage
 from bench.options import Settings, main
 from bench.table import Row
 
@@ -19,6 +19,7 @@ PARTS = {
     "kernels": kernels.measure,
     "storage": storage.measure,
     "scale": scale.measure,
+    "folder": folder.measure,
     "stall": stall.measure,
 }
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from evstore.cli import main, serve
+from evstore.cli import main, serving
 from evstore.cli.server import Greeting, run
 from evstore.config import Config
 from evstore.store import Store
@@ -51,5 +51,5 @@ async def run_with_heart(
 
 
 if __name__ == "__main__":
-    serve.run = run_with_heart
+    serving.run = run_with_heart
     main()

@@ -28,6 +28,7 @@ class Settings:
     rounds: int
     revisions: int  # saves whose storage is measured
     events: int  # in the large log
+    files: int  # in the large folder
     cache: Path  # where the large log is kept for the next run
     git: bool  # measure git's storage too, which takes minutes
     only: str
@@ -57,6 +58,7 @@ def main(part: Part, description: str | None) -> None:
     parser.add_argument("--rounds", type=int, help="whose median counts (5; short: 3)")
     parser.add_argument("--revisions", type=int, default=500, help="saves whose storage is measured (500)")
     parser.add_argument("--events", type=int, default=1_000_000, help="in the large log (1,000,000)")
+    parser.add_argument("--files", type=int, default=100_000, help="in the large folder (100,000)")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"where the large log is kept ({CACHE})")
     parser.add_argument("--git", action="store_true", help="measure git's storage as well")
     parser.add_argument("--only", default="", help="only what has this in its name")
@@ -70,6 +72,7 @@ def main(part: Part, description: str | None) -> None:
         rounds=given.rounds or rounds,
         revisions=given.revisions,
         events=given.events,
+        files=given.files,
         cache=given.cache,
         git=given.git,
         only=given.only,

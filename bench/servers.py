@@ -41,6 +41,16 @@ class Running:
                 return int(line.split()[1]) * 1024
         raise RuntimeError(f"process {self.pid} has no memory")
 
+    def cpu(self) -> float:
+        """Seconds of CPU time that it has used, those of kernels not counted."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def watches(self) -> int:
+        """Directories that it has asked the system to watch."""
+        files = Path(f"/proc/{self.pid}/fdinfo").iterdir()
+        return sum(file.read_text().count("inotify wd:") for file in files)
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -61,7 +71,12 @@ def settings(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def served(
-    name: str, command: Sequence[str], port: int, env: Mapping[str, str], probe: str = "/api"
+    name: str,
+    command: Sequence[str],
+    port: int,
+    env: Mapping[str, str],
+    probe: str = "/api",
+    patience: float = PATIENCE,
 ) -> Generator[Running]:
     """Run `command` until the block ends. Raises RuntimeError, with what it printed, when it does not answer `probe`."""
     target = Target(name, port, TOKEN)
@@ -72,7 +87,7 @@ def served(
         )
         try:
             while not _answers(target, probe):
-                if process.poll() is not None or time.perf_counter() > started + PATIENCE:
+                if process.poll() is not None or time.perf_counter() > started + patience:
                     output.seek(0)
                     raise RuntimeError(f"{name} did not start:\n{output.read().decode(errors='replace')}")
                 time.sleep(0.002)
@@ -104,16 +119,27 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def evstore(db: Path | None = None, *, program: Sequence[str] = EVSTORE) -> Generator[Running]:
-    """`evstore serve` over an empty folder and a new log, or over the log `db`; by `program` if another is given."""
+def evstore(
+    db: Path | None = None,
+    *,
+    folder: Path | None = None,
+    flags: Sequence[str] = (),
+    program: Sequence[str] = EVSTORE,
+    patience: float = PATIENCE,
+) -> Generator[Running]:
+    """`evstore serve` over an empty folder and a new log, or over the log `db`, or over `folder` with the log in it.
+
+    `program` if another is to be run; it gets `patience` seconds for its start.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-evstore-") as name:
         base = Path(name)
-        folder = base / "folder"
-        folder.mkdir()
+        (base / "folder").mkdir()
         port = free_port()
-        command = [*program, "serve", str(folder), "--no-browser", "--port", str(port)]
-        command += ["--token", TOKEN, "--db", str(db or base / "log.db")]
-        with served("evstore", command, port, settings(base), probe="/api/contents?content=0") as running:
+        command = [*program, "serve", str(folder or base / "folder"), "--no-browser", "--port", str(port)]
+        command += ["--token", TOKEN, *flags]
+        if folder is None:
+            command += ["--db", str(db or base / "log.db")]
+        with served("evstore", command, port, settings(base), "/api/contents?content=0", patience) as running:
             yield running
 
 
