@@ -19,7 +19,7 @@ from evstore.log import log
 from evstore.log.bodies import Body
 from evstore.log.log import Moment
 from evstore.paths import ContentPath, check_name
-from evstore.projections import tree, trust
+from evstore.projections import modes, tree, trust
 from evstore.store import Store, Work
 
 
@@ -230,6 +230,8 @@ def copy(work: Work, entry: Entry, path: ContentPath) -> None:
         new = create(work, target, found.kind, copied_from=found.id)
         if found.digest is not None:
             work.append(rules.save(new, found.digest, found.size or 0))
+        if modes.is_executable(work.tx, found.id):
+            work.append(rules.set_executable(new, True, known=False))
 
 
 def create(

@@ -41,6 +41,11 @@ class Told(NamedTuple):
     path: ContentPath | None
     kind: Kind | None
 
+    @property
+    def hidden(self) -> bool:
+        """Whether it is about a hidden path, of which clients are not told."""
+        return self.path is not None and self.path.hidden
+
 
 class Deleted(NamedTuple):
     """Something that is deleted now, and could come back."""
@@ -122,7 +127,10 @@ class History:
         actor: str | None = None,
         event: str | None = None,
     ) -> tuple[list[Told], Offset]:
-        """Events past `after`, oldest first, of one author, one name, or one path and all below it; and the head."""
+        """Events past `after`, oldest first, of one author, one name, or one path and all below it; and the head.
+
+        What happened to hidden paths is left out.
+        """
         if event is not None and event not in codec.EVENT_TYPES:
             raise Invalid(f"There is no event called {event!r}; there are {', '.join(codec.EVENT_TYPES)}.")
 
@@ -131,7 +139,8 @@ class History:
             position = after
             while len(told) < limit and (page := log.matching(tx, position, actor=actor, event=event)):
                 position = page[-1].offset
-                told += [one for one in (_tell(tx, recorded) for recorded in page) if _concerns(one, path)]
+                found = (_tell(tx, recorded) for recorded in page)
+                told += [one for one in found if _concerns(one, path) and not one.hidden]
             return told[:limit], log.head(tx).offset
 
         return await self._store.read(query)

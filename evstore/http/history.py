@@ -41,7 +41,8 @@ async def versions(request: web.Request) -> web.Response:
     path = readable(request.match_info["path"])
     before, limit = _number(request, "before", FAR, 1, FAR), _number(request, "limit", 50, 1, 1000)
     found, following = await services(request).history.versions(path, before, limit)
-    return json_reply({"versions": [models.version(told) for told in found], "next": following})
+    shown = [models.version(told) for told in found if not told.hidden]
+    return json_reply({"versions": shown, "next": following})
 
 
 async def diff(request: web.Request) -> web.Response:
@@ -153,6 +154,8 @@ async def _send(response: web.StreamResponse, app: Services, after: int) -> None
     with contextlib.suppress(ConnectionError):
         async for page in app.store.feed(after):
             for told in await app.history.tell(page):
+                if told.hidden:
+                    continue
                 text = orjson.dumps(models.logged(told))
                 await response.write(b"id: %d\ndata: %b\n\n" % (told.recorded.offset, text))
 

@@ -207,6 +207,14 @@ async def test_who_did_what_and_when(store: Store, tmp_path: Path) -> None:
     assert times[:3] == [str(at // 1_000_000)] * 2 + ["+0000"]
 
 
+async def test_a_copy_of_a_program_is_a_program(store: Store, tmp_path: Path) -> None:
+    await save(store, "run", b"#!/bin/sh")
+    await set_executable(store, "run", True)
+    await Contents(store).copy(ContentPath("run"), ContentPath("copy"), me(), exact=True)
+    await export(store, tmp_path / "out")
+    assert {mode for mode, _ in repositories.tree(tmp_path / "out", "main").values()} == {"100755"}
+
+
 async def test_labels_are_tags(store: Store, tmp_path: Path) -> None:
     checkpoints, out = Checkpoints(store), tmp_path / "out"
     a, b = ContentPath("a"), ContentPath("b")

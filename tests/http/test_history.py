@@ -8,6 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from evstore.contents import Contents, Save
+from evstore.events import Author
+from evstore.log import bodies
+from evstore.paths import ContentPath
 from tests.helpers import Server, StartServer
 
 
@@ -281,6 +285,39 @@ async def test_the_feed_gives_what_was_and_then_what_comes(server: Server) -> No
     assert [event["offset"] for event in seen] == [2, 3, 4]
 
 
+async def test_what_happens_to_hidden_files_is_not_told(server: Server) -> None:
+    """Git repositories that were taken in have some, and they are served nowhere."""
+    store = server.services.store
+    body = bodies.prepare(b"a secret", store.known, notebook=False)
+    await Contents(store).save(ContentPath(".env"), Save(body=body), Author.new("import"))
+    seen: list[Any] = []
+
+    async def follow() -> None:
+        headers = {"Authorization": "token test-token"}
+        async with server.session.get(f"{server.url}api/history/feed?after=0", headers=headers) as reply:
+            async for line in reply.content:
+                if line.startswith(b"id: "):
+                    seen.append(line)
+                    return
+
+    following = asyncio.create_task(follow())
+    await save(server, "f", "one")
+    for query in ("log", "log?limit=1", "versions/"):
+        found = (await server.fetch("GET", f"api/history/{query}")).json()
+        assert {event["path"] for event in found.get("events", found.get("versions"))} == {"f"}
+    for address in (
+        "contents/.env",
+        "history/versions/.env",
+        "history/diff/.env?from=1",
+        "contents/.env?at=2",
+    ):
+        assert (await server.fetch("GET", f"api/{address}")).status == 404
+    assert (await server.fetch("GET", "files/.env")).status == 404
+    assert (await server.fetch("GET", "api/contents/")).json()["content"][0]["name"] == "f"
+    await asyncio.wait_for(following, 10)
+    assert seen == [b"id: 3\n"]
+
+
 # -- moments in the middle of a command ------------------------------------------------------
 
 
@@ -308,8 +345,9 @@ async def test_a_restore_to_the_middle_of_a_restore_leaves_nothing_under_a_passi
     await move(server, "d/b", "d/a")
     await move(server, "d/c", "d/b")
     assert (await restore(server, "d", before)).status == 200  # by way of a passing name
-    log = (await server.fetch("GET", f"api/history/log?after={before}&limit=1000")).json()["events"]
-    (passing,) = [event["offset"] for event in log if "/.restoring-" in (event["path"] or "")]
+    found = (await server.fetch("GET", f"api/history/log?after={before}&limit=1000")).json()
+    # that name is hidden, so the API does not tell of it
+    (passing,) = {*range(before + 1, found["head"] + 1)} - {event["offset"] for event in found["events"]}
     await save(server, "d/a", "later")
     assert (await restore(server, "d", passing)).status == 200
     assert await tree(server, "d") == {"d": None, "d/a": "one", "d/b": "two"}
