@@ -129,6 +129,53 @@ def git_program() -> str:
     return git(Path("/"), "--exec-path").decode().strip() + "/git"
 
 
+async def test_a_partial_clone(store: Store, tmp_path: Path) -> None:
+    """What it lacks is not fetched."""
+    repository = build(tmp_path / "in", [Step({"a": (FILE, b"1")}), Step({"a": (FILE, b"2")})])
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    git(
+        tmp_path, "clone", "--quiet", "--no-checkout", "--filter=blob:none", f"file://{repository}", "partial"
+    )
+    with pytest.raises(GitFailed):
+        await take_in(store, tmp_path / "partial")
+    assert await files_at(store) == {}
+
+
+async def test_a_repository_whose_settings_name_programs(store: Store, tmp_path: Path) -> None:
+    """None of them is started, even where something is missing that one of them could bring."""
+    repository = new_repository(tmp_path / "in")
+    write(repository, ".gitattributes", "* diff=evil filter=evil\n")
+    write(repository, "a", "1")
+    commit(repository, "First", 1)
+    write(repository, "a", "2")
+    commit(repository, "Second", 2)
+    evil = f"touch {tmp_path / 'started'}"
+    for name, value in {
+        "core.fsmonitor": evil,
+        "core.sshCommand": evil,
+        "core.pager": evil,
+        "core.alternateRefsCommand": evil,
+        "diff.external": evil,
+        "diff.evil.textconv": evil,
+        "diff.evil.command": evil,
+        "filter.evil.smudge": evil,
+        "filter.evil.clean": evil,
+        "protocol.ext.allow": "always",
+        "protocol.allow": "always",
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "evil",
+        "remote.evil.promisor": "true",
+        "remote.evil.url": f"ext::sh -c {evil.replace(' ', '% ')}",
+    }.items():
+        git(repository, "config", name, value.replace("started", f"started-by-{name}"))
+    assert (await take_in(store, repository, "whole")).commits == 2
+    name = head(repository, "main:a")
+    (repository / ".git" / "objects" / name[:2] / name[2:]).unlink()
+    with pytest.raises(GitFailed):
+        await take_in(store, repository, "broken")
+    assert [name for name in os.listdir(tmp_path) if name.startswith("started")] == []
+
+
 async def test_the_settings_of_a_hook_are_not_ours(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ NOT_OURS = frozenset(
         "NAMESPACE",
         "OBJECT_DIRECTORY",
         "PREFIX",
+        "QUARANTINE_PATH",
         "REPLACE_REF_BASE",
         "SHALLOW_FILE",
         "WORK_TREE",
@@ -43,7 +44,8 @@ def command(folder: Path, *arguments: str) -> list[str]:
     git = shutil.which("git")
     if git is None:
         raise NotInstalled("git is not installed here (Debian: apt-get install git).")
-    return [git, "-C", str(folder), *arguments]
+    # a repository may name a program to be started whenever its index is read
+    return [git, "-c", "core.fsmonitor=false", "-C", str(folder), *arguments]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -51,7 +53,9 @@ def environment(folder: Path) -> dict[str, str]:
     mine = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
     return mine | {
         "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent),
-        "GIT_NO_LAZY_FETCH": "1",  # what a partial clone lacks is missing, and no reason to call a server
+        # what a partial clone lacks is missing: no server is called, nor a program that its settings name
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_NO_LAZY_FETCH": "1",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
         "LC_ALL": "C",
@@ -109,7 +113,9 @@ class Process:
         self.stdout: IO[bytes] = self._process.stdout
 
     def failure(self) -> GitFailed:
-        """Why it has ended too early."""
+        """Why it does not go on."""
+        with suppress(BrokenPipeError):
+            self.stdin.close()  # if it still runs it has nothing more to wait for
         code = self._process.wait()
         self._complaints.seek(0)
         return GitFailed(complaint(self._complaints.read(), code))
