@@ -6,7 +6,7 @@ append, answer with the entry as it is afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,6 +49,9 @@ class Save:
     present: bool = False  # there must be such a file
     absent: bool = False  # there must be no such file yet
     modified: int | None = None  # the date that it brings along, µs since 1970
+    pieces: Iterable[bytes] | None = (
+        None  # the bytes, where no versions are kept and `body` tells their number only
+    )
 
 
 class Saved(NamedTuple):
@@ -94,7 +97,28 @@ class Contents:
         await self._store.look(path)
         return await self._store.read(lambda tx: tree.entry_at(tx, path))
 
+    def mark(self, path: ContentPath) -> tuple[int, int] | None:
+        """What changes with a directory's members where that can happen without an event; None when there is nothing such."""
+        return None
+
+    async def read(self, entry: Entry) -> tuple[Entry, bytes]:
+        """All bytes of a file, and what it was when they were read. Raises TooLarge when they are too many for that."""
+        return entry, await self._store.body(entry.digest)
+
+    async def with_digest(self, entry: Entry) -> Entry:
+        """The entry with its digest, if it can have one."""
+        return entry
+
+    async def stream(self, entry: Entry, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes]:
+        """A file's bytes from `start` to just before `stop`, a few MB at a time; fewer if it shrinks meanwhile."""
+        async for block in self._store.stream(entry.digest, start, stop):
+            yield block
+
     # -- writing ---------------------------------------------------------------------
+
+    def has_versions(self, path: ContentPath, *, is_directory: bool = False, size: int = 0) -> bool:
+        """Whether something of that size at `path` gets versions."""
+        return True
 
     async def save(self, path: ContentPath, wish: Save, author: Author) -> Saved:
         """Give the file at `path` new bytes; make it if need be. Its directory must exist.

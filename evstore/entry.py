@@ -26,3 +26,23 @@ class Entry:
     @property
     def is_directory(self) -> bool:
         return self.kind is Kind.DIRECTORY
+
+    @property
+    def versioned(self) -> bool:
+        """Whether the log has it. What the log has not lies on the disk alone."""
+        return True
+
+    @property
+    def writable(self) -> bool:
+        """Whether a save there can succeed."""
+        return True
+
+    @property
+    def settled(self) -> bool:
+        """Whether other bytes are sure to have another tag."""
+        return True
+
+    @property
+    def tag(self) -> str:
+        """What changes whenever a file's bytes do."""
+        return self.digest.hex() if self.digest else ""

@@ -37,7 +37,7 @@ async def ingest(store: Store, file: Readable, size: int, author: Author, *, not
         data = await asyncio.to_thread(file.read)
         return await asyncio.to_thread(bodies.prepare, data, store.known, notebook=notebook)
     hasher = hashlib.sha256()
-    pieces = chunking.cut_stream(_blocks(file, hasher))
+    pieces = chunking.cut_stream(_hashed(blocks(file), hasher))
     ids = array("Q")
     total = 0
     while batch := await asyncio.to_thread(_prepare_batch, store, pieces):
@@ -47,8 +47,14 @@ async def ingest(store: Store, file: Readable, size: int, author: Author, *, not
     return Body(Digest(hasher.digest()), total, ids=ids)
 
 
-def _blocks(file: Readable, hasher: Hasher) -> Iterator[bytes]:
+def blocks(file: Readable) -> Iterator[bytes]:
+    """The bytes of a file, a few at a time."""
     while block := file.read(BLOCK):
+        yield block
+
+
+def _hashed(blocks: Iterator[bytes], hasher: Hasher) -> Iterator[bytes]:
+    for block in blocks:
         hasher.update(block)
         yield block
 

@@ -1,11 +1,13 @@
-"""The names that the server picks: untitled files and copies, numbered as Jupyter numbers them. Pure."""
+"""The names that the server picks: untitled files and copies, numbered as Jupyter numbers them; and those that it does not list. Pure."""
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import re
 from collections.abc import Callable
 
+HIDDEN_GLOBS = ("*.pyc", "*.pyo", "*~")  # with __pycache__: left out of listings, as Jupyter does
 _COPY_SUFFIX = re.compile(r"-Copy\d*(?=\.|$)")
 
 
@@ -38,3 +40,12 @@ def first_free(name: str, taken: Callable[[str], bool], *, insert: str = "") -> 
         if not taken(candidate):
             return candidate
     raise AssertionError  # count() never ends
+
+
+def unlisted(name: str) -> bool:
+    """Whether a name is left out of listings."""
+    return (
+        name.startswith(".")
+        or name == "__pycache__"
+        or any(fnmatch.fnmatchcase(name, pattern) for pattern in HIDDEN_GLOBS)
+    )

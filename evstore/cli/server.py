@@ -20,6 +20,7 @@ from evstore.contents import Contents
 from evstore.convert.converter import Converter
 from evstore.errors import Stopped
 from evstore.events import EntryMoved, Recorded
+from evstore.folder.contents import FolderContents
 from evstore.folder.working import WorkingFolder
 from evstore.gateway.api import Gateway
 from evstore.gateway.process import GatewayLauncher
@@ -93,13 +94,13 @@ async def open_services(
     secret = await asyncio.to_thread(load_secret, config.db.with_name("cookie_secret"))
     kernelspecs, launcher = kernel_source(config)
     kernels = make_kernels(config, kernelspecs, launcher)
-    contents, sessions, stop = Contents(store), Sessions(kernels), stop or asyncio.Event()
+    folder, sessions, stop = make_folder(config, store), Sessions(kernels), stop or asyncio.Event()
     services = Services(
         config=config,
         auth=Auth.of(config, secret),
         authorizer=authorizer or AllowAll(),
         store=store,
-        contents=contents,
+        contents=make_contents(config, store, folder),
         old_notebooks=OldNotebooks(store),
         checkpoints=Checkpoints(store),
         history=History(store),
@@ -110,12 +111,12 @@ async def open_services(
         kernelspecs=kernelspecs,
         kernels=kernels,
         sessions=sessions,
-        kernel_output=KernelOutput(store, contents, kernels, sessions, stop),
+        kernel_output=KernelOutput(store, Contents(store), kernels, sessions, stop),
         clusters=Clusters(config.folder),
         terminals=Terminals(config.folder, Options.of(config)),
         announcer=Announcer(store, kernels),
         converter=Converter(config.convert_timeout),
-        folder=make_folder(config, store),
+        folder=folder,
         stop=stop,
     )
     store.subscribe(services.replies.heard)
@@ -145,6 +146,13 @@ def make_folder(config: Config, store: Store) -> WorkingFolder | None:
         verify=config.verify_folder,
         poll=config.poll,
     )
+
+
+def make_contents(config: Config, store: Store, folder: WorkingFolder | None) -> Contents:
+    """What clients see: the log's tree, and what lies beside it in the folder."""
+    if folder is None:
+        return Contents(store)
+    return FolderContents(store, folder, largest=config.max_body_size)
 
 
 def chores(services: Services) -> list[Coroutine[Any, Any, None]]:

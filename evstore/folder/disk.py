@@ -7,6 +7,7 @@ The methods block: call them in threads, from as many as you like.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Generator, Iterable
@@ -128,6 +129,16 @@ class Disk:
             file.close()
             raise
         return file, Found.of(path, found)
+
+    def read_link(self, path: ContentPath) -> str:
+        """What a symbolic link says, which may be anything. Raises NotFound, also when it is no link, Unreadable, FolderGone."""
+        try:
+            with self._parent(path) as (directory, name):
+                return os.readlink(name, dir_fd=directory)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # no link
+                raise missing(path) from None
+            raise when_reading(error, path) from None
 
     def writable(self, path: ContentPath) -> bool:
         """Whether a file may be written there: a new one, or in the place of one that may be changed itself."""

@@ -48,6 +48,10 @@ class FolderReadOnly(Forbidden):
     """That may not be changed on the disk."""
 
 
+class NoVersions(Exists):
+    """It lies on the disk alone, and has no versions."""
+
+
 def shown(path: str) -> str:
     return path.encode(errors="backslashreplace").decode() or "/"
 

@@ -36,12 +36,14 @@ from evstore.events import (
 from evstore.folder import state, to_log
 from evstore.folder.comparing import Comparer, Differences, Trust
 from evstore.folder.disk import Disk, What
+from evstore.folder.errors import NoVersions
 from evstore.folder.ignoring import Ignore
 from evstore.folder.own import own_files
 from evstore.folder.reading import read
 from evstore.folder.state import Known, Noted, State
 from evstore.folder.to_disk import Outcome, Writer
 from evstore.folder.to_log import Read, Taken
+from evstore.folder.unversioned import Unversioned
 from evstore.folder.watching import Watcher
 from evstore.log import marks
 from evstore.paths import ContentPath
@@ -97,7 +99,9 @@ class WorkingFolder:
         """
         self._disk = await asyncio.to_thread(Disk, self._root)
         self._reader = SqliteReader(self._db)
-        self._ignore = Ignore(self._disk, max_size=self._max_size, own=own_files(self._disk.root, self._db))
+        own = own_files(self._disk.root, self._db)
+        self._ignore = Ignore(self._disk, max_size=self._max_size, own=own)
+        self.unversioned = Unversioned(self._disk, self._ignore, own)
         self._state = State()
         self._writer = Writer(self._disk, self._state)
         self._comparer = Comparer(self._disk, self._state, self._ignore)
@@ -219,6 +223,8 @@ class WorkingFolder:
         for path in paths:
             await self.look(path)
         for path in paths:
+            if (reason := self.unversioned.why(path)) is not None:
+                raise NoVersions(f"{path} has no versions: {reason}.")
             if path and not self._may_write(path):
                 raise Forbidden(f"{path}: the folder on the disk may not be written to.")
 

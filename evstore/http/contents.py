@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from reprlib import repr as shown
 from typing import Any
 from urllib.parse import quote
@@ -14,15 +15,16 @@ from evstore import notebooks
 from evstore.contents import Save
 from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
-from evstore.events import EntryId, Kind
+from evstore.events import Digest, EntryId, Kind
 from evstore.http import models, outgoing
 from evstore.http.auth import caller
 from evstore.http.incoming import Preconditions, file_bytes, off_loop, parse_model, read_body, to_save
 from evstore.http.paths import content_path, visible
 from evstore.http.reply import author, json_object, no_content
 from evstore.http.services import Services, services
-from evstore.ingest import ingest
+from evstore.ingest import blocks, ingest
 from evstore.log import bodies
+from evstore.log.bodies import Body
 from evstore.log.log import wall_clock
 from evstore.paths import ContentPath
 from evstore.uploads import LAST
@@ -117,8 +119,13 @@ async def _put_chunk(
     if number != LAST:
         return _written(request, _arriving(path, parent, upload.size), status=200 if occupant else 201)
     with upload.file as file:
-        body = await ingest(app.store, file, upload.size, by, notebook=path.name.endswith(".ipynb"))
-        saved = await app.contents.save(path, Preconditions.of(request).wish(body), by)
+        if parent.versioned and app.contents.has_versions(path, size=upload.size):
+            body = await ingest(app.store, file, upload.size, by, notebook=path.name.endswith(".ipynb"))
+            wish = Preconditions.of(request).wish(body)
+        else:
+            body = Body(Digest(b""), upload.size)
+            wish = replace(Preconditions.of(request).wish(body), pieces=blocks(file))
+        saved = await app.contents.save(path, wish, by)
     return _written(request, saved.entry, status=201 if saved.created else 200)
 
 

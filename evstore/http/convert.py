@@ -38,7 +38,7 @@ async def get(request: web.Request) -> web.Response:
         return redirect(f"{there}?{query}" if query else there)
     job = Job(
         format=format,
-        body=await app.store.body(entry.digest),
+        body=(await app.contents.read(entry))[1],
         name=entry.name,
         modified=entry.modified,
         sanitize=_sanitize(request) if format == "html" else None,

@@ -31,6 +31,7 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.Locked: 500,
     folder.FolderGone: 503,
     folder.Unreadable: 403,
+    folder.NoVersions: 409,
     folder.Occupied: 409,
     folder.Changed: 409,
     folder.FolderFailed: 500,

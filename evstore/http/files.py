@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mimetypes
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from email.utils import formatdate
 from urllib.parse import quote
 
@@ -31,7 +33,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     if entry.is_directory:
         raise Forbidden(f"{path or '/'} is a directory; /files serves files.")
     headers = _headers(request, entry)
-    etag, size = _etag(entry), entry.size or 0
+    etag, size = entry.tag, entry.size or 0
     if (status := conditions.refusal(request, etag, entry.modified)) is not None:
         return web.Response(status=status, headers=headers)
     span = conditions.span(request, etag, entry.modified, size)
@@ -43,12 +45,26 @@ async def get(request: web.Request) -> web.StreamResponse:
     if partial:
         response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     response.content_length = stop - start
-    await response.prepare(request)
-    if request.method != "HEAD":
-        async for block in app.store.stream(entry.digest, start, stop):
-            await response.write(block)
+    if request.method == "HEAD":
+        await response.prepare(request)
+    else:
+        await _send(request, response, app.contents.stream(entry, start, stop))
     await response.write_eof()
     return response
+
+
+async def _send(request: web.Request, response: web.StreamResponse, blocks: AsyncGenerator[bytes]) -> None:
+    """Send all of `blocks`. Raises what speaks against it before anything is sent, and breaks off when the file has become shorter."""
+    async with aclosing(blocks):
+        block = await anext(blocks, b"")
+        await response.prepare(request)
+        left = response.content_length or 0
+        while block:
+            await response.write(block)
+            left -= len(block)
+            block = await anext(blocks, b"")
+        if left and request.transport is not None:
+            request.transport.abort()  # whoever waits for the rest must not take this for the whole
 
 
 def sandboxed(base_url: str) -> str:
@@ -81,10 +97,6 @@ def mimetype_of(name: str) -> str:
     return f"{mimetype}; charset=UTF-8" if is_plain else mimetype
 
 
-def _etag(entry: Entry) -> str:
-    return entry.digest.hex() if entry.digest else ""
-
-
 def _headers(request: web.Request, entry: Entry) -> dict[str, str]:
     # `?v=` is how a page says that it will ask for another address when the file changes
     lasting = "v" in request.query
@@ -92,7 +104,7 @@ def _headers(request: web.Request, entry: Entry) -> dict[str, str]:
         "Content-Type": mimetype_of(entry.name),
         "Content-Security-Policy": sandboxed(services(request).config.base_url),
         "Last-Modified": formatdate(entry.modified // 1_000_000, usegmt=True),
-        "ETag": f'"{_etag(entry)}"',
+        "ETag": f'{"" if entry.settled else "W/"}"{entry.tag}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": f"private, max-age={TEN_YEARS}" if lasting else "no-cache",
     }

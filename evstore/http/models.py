@@ -26,7 +26,6 @@ from evstore.events import (
 from evstore.history import Deleted, Restored, Told
 from evstore.projections.checkpoints import Checkpoint
 
-HIDDEN_GLOBS = ("*.pyc", "*.pyo", "*~")  # with __pycache__: left out of listings, as Jupyter does
 Model = dict[str, Any]
 
 
@@ -49,7 +48,7 @@ def contents(
         "name": entry.name,
         "path": entry.path,
         "type": kind,
-        "writable": as_of is None,
+        "writable": as_of is None and entry.writable,
         "created": format_time(entry.created),
         "last_modified": format_time(entry.modified),
         "mimetype": mimetype,
@@ -59,6 +58,8 @@ def contents(
         "hash": entry.digest.hex() if with_hash and entry.digest is not None else None,
         "hash_algorithm": "sha256" if with_hash and entry.digest is not None else None,
     }
+    if not entry.versioned:
+        model["versioned"] = False
     if message is not None:
         model["message"] = message
     if as_of is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 from email.utils import formatdate
 
 import orjson
 from aiohttp import web
 
-from evstore import notebooks
+from evstore import naming, notebooks
 from evstore.contents import Found
 from evstore.entry import Entry
 from evstore.errors import Invalid
@@ -18,15 +17,16 @@ from evstore.http.incoming import TRUSTED, off_loop
 from evstore.http.paths import readable
 from evstore.http.reply import flag, moment
 from evstore.http.services import Services, services
+from evstore.paths import ContentPath
 
 KEYS = ("type", "format", "content", "hash")  # the parts of a query that make another reply
 
 
-async def show(request: web.Request, path: str) -> web.Response:
+async def show(request: web.Request, raw: str) -> web.Response:
     """The model of what is at `path`, from the cache when nothing has happened since."""
     query = request.query
-    key = (path, *(query.get(name) for name in KEYS))
-    app = services(request)
+    app, path = services(request), readable(raw)
+    key = (path, app.contents.mark(path), *(query.get(name) for name in KEYS))
     past = "at" in query
     reply = None if past else app.replies.get(key)
     if reply is None:
@@ -39,7 +39,9 @@ async def show(request: web.Request, path: str) -> web.Response:
     return web.Response(body=reply.body, content_type="application/json", headers=reply.headers)
 
 
-async def _make_reply(app: Services, request: web.Request, raw: str) -> tuple[Reply, int, tuple[bytes, ...]]:
+async def _make_reply(
+    app: Services, request: web.Request, path: ContentPath
+) -> tuple[Reply, int, tuple[bytes, ...]]:
     """The reply, the offset as of which it is true, and what it shows (the cache's tags)."""
     asked = request.query.get("type")
     asked = asked if asked in (None, "file", "notebook", "directory") else "file"
@@ -48,11 +50,12 @@ async def _make_reply(app: Services, request: web.Request, raw: str) -> tuple[Re
         raise Invalid(f"Format {format!r} is invalid")
     with_content = flag(request, "content", default=True)
     with_hash = flag(request, "hash", default=False)
-    path, at = readable(raw), moment(request)
+    at = moment(request)
     found = await app.contents.get(path, at)
     entry, as_of = found.entry, None if at is None else found.offset
     kind = models.type_of(entry, asked)
     if not with_content:
+        entry = await app.contents.with_digest(entry) if with_hash else entry
         model = models.without_content(entry, kind, with_hash=with_hash, as_of=as_of)
         return _plain(entry, model), found.offset, _tags(entry)
     if kind == "directory":
@@ -68,7 +71,7 @@ async def _listing(app: Services, found: Found, as_of: int | None) -> tuple[Repl
         members = [
             models.without_content(member, models.type_of(member, None), as_of=as_of)
             for member in listing.members
-            if not unlisted(member.name)
+            if not naming.unlisted(member.name)
         ]
         model = models.contents(listing.entry, "directory", content=members, format="json", as_of=as_of)
         return _plain(listing.entry, model)
@@ -77,21 +80,11 @@ async def _listing(app: Services, found: Found, as_of: int | None) -> tuple[Repl
     return reply, listing.offset, (LISTING,)
 
 
-def unlisted(name: str) -> bool:
-    """Whether a name is left out of listings."""
-    return (
-        name.startswith(".")
-        or name == "__pycache__"
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in models.HIDDEN_GLOBS)
-    )
-
-
 async def _with_body(
     app: Services, found: Found, kind: str, format: str | None, *, with_hash: bool, as_of: int | None
 ) -> Reply:
     """The model with its content, which is spliced in as the JSON that it is already."""
-    entry = found.entry
-    body = await app.store.body(entry.digest)
+    entry, body = await app.contents.read(found.entry)
     size = entry.size or 0
 
     def render() -> Reply:
@@ -130,7 +123,7 @@ def headers_of(entry: Entry, *, trusted: bool = False) -> dict[str, str]:
     headers = {"Last-Modified": formatdate(entry.modified / 1_000_000, usegmt=True)}
     if not entry.is_directory:
         mark = TRUSTED if trusted else ""  # what is read of a trusted notebook says so in its cells
-        headers["ETag"] = f'"{entry.digest.hex() if entry.digest else ""}{mark}"'
+        headers["ETag"] = f'"{entry.tag}{mark}"'
     return headers
 
 

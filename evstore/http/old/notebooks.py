@@ -13,7 +13,7 @@ from urllib.parse import quote
 import orjson
 from aiohttp import web
 
-from evstore import notebooks
+from evstore import naming, notebooks
 from evstore.contents import Found, Save
 from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
@@ -36,8 +36,11 @@ async def get(request: web.Request) -> web.Response:
     version = asked_version(request) or 4
     if not path.name.endswith(EXTENSION):
         return await _list(app, path)
-    found = await app.old_notebooks.get(path)
-    body = await app.store.body(found.entry.digest)
+    found = await app.contents.get(path)
+    if not is_notebook(found.entry):
+        raise NotFound(f"Notebook does not exist: {path}")
+    entry, body = await app.contents.read(found.entry)
+    found = found._replace(entry=entry)
     text = await off_loop(len(body), lambda: _with_content(found, body, version))
     headers = outgoing.headers_of(found.entry, trusted=found.trusted)
     return web.Response(body=text, content_type="application/json", headers=headers)
@@ -204,7 +207,7 @@ async def _list(app: Services, path: ContentPath) -> web.Response:
     def rank(entry: Entry) -> int:
         return 0 if entry.name.lower() == "index.ipynb" else 1 if entry.is_directory else 2
 
-    shown = [one for one in listing.members if not outgoing.unlisted(one.name)]
+    shown = [one for one in listing.members if not naming.unlisted(one.name)]
     shown = sorted((one for one in shown if one.is_directory or is_notebook(one)), key=rank)
     return json_reply([old_model(one) for one in shown])
 

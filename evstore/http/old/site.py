@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from evstore import notebooks
+from evstore import naming, notebooks
 from evstore.contents import Save
 from evstore.convert.jobs import Job
 from evstore.entry import Entry
@@ -56,7 +56,9 @@ async def list_all(request: web.Request) -> web.StreamResponse:
         return await notebook7.notebooks_page(request)
     listing = await app.contents.list(ContentPath(""))
     kernels = {session.path: session.kernel.id for session in app.sessions.all()}
-    shown = [one for one in listing.members if is_notebook(one) and not outgoing.unlisted(one.name)]
+    shown = [
+        one for one in listing.members if one.versioned and is_notebook(one) and not naming.unlisted(one.name)
+    ]
     return json_reply(
         [
             {

@@ -1,0 +1,269 @@
+"""Files and directories with a folder: what the log has, and beside it what lies on the disk alone.
+
+The log is asked first. What it has not is looked for on the disk, and what it is not to have is written there, without
+an event: so it can't be undone, and what is deleted is moved to `.evstore/trash`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from evstore import naming, rules
+from evstore.contents import Contents, Found, Listing, Save, Saved
+from evstore.entry import Entry
+from evstore.errors import EvstoreError, Invalid, NotFound
+from evstore.events import Author, Offset
+from evstore.folder.errors import FolderGone, NoVersions, Unreadable
+from evstore.folder.unversioned import BLOCK, LINK, OnDisk, Unversioned, tag_of
+from evstore.folder.working import WorkingFolder
+from evstore.ingest import ingest
+from evstore.log.bodies import Body
+from evstore.log.log import Moment
+from evstore.paths import ContentPath
+from evstore.store import Store
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+NEVER = Offset(-1)  # where something is shown that changes without an event
+QUIET = 100_000_000  # ns: a directory that was changed later may be changed again without another date
+NOT_IN_LOG = (NotFound, NoVersions)
+
+
+class FolderContents(Contents):
+    """The tree of a log and of the folder that belongs to it."""
+
+    def __init__(self, store: Store, folder: WorkingFolder, *, largest: int) -> None:
+        """`largest`: bytes of a file without versions that is read in one piece."""
+        super().__init__(store)
+        self._folder = folder
+        self._largest = largest
+
+    @property
+    def _disk(self) -> Unversioned:
+        return self._folder.unversioned
+
+    # -- reading ---------------------------------------------------------------------
+
+    async def get(self, path: ContentPath, at: Moment | None = None) -> Found:
+        try:
+            return await super().get(path, at)
+        except NotFound:
+            there = await self._find(path)
+            if there is None:
+                raise
+            if at is not None:
+                raise NotFound(self._no_versions(there)) from None
+            return Found(there, False, NEVER)
+
+    async def list(self, path: ContentPath, at: Moment | None = None) -> Listing:
+        if at is not None:
+            return await super().list(path, at)
+        try:
+            listing = await super().list(path)
+        except NotFound:
+            there = await self._find(path)
+            if there is None:
+                raise
+            if not there.is_directory:
+                raise Invalid(f"{path} is not a directory.") from None
+            return Listing(there, [*await asyncio.to_thread(self._disk.members, there)], NEVER)
+        names = frozenset(member.name for member in listing.members)
+        changed = self.mark(path)
+        try:
+            more, passing = await asyncio.to_thread(self._disk.beside, path, names)
+        except (NotFound, Unreadable, FolderGone):  # what the log has, can be shown all the same
+            return listing._replace(offset=NEVER)
+        if passing or changed is None or time.time_ns() - changed[0] < QUIET:
+            listing = listing._replace(offset=NEVER)
+        if not more:
+            return listing
+        return listing._replace(members=sorted([*listing.members, *more], key=lambda one: one.name))
+
+    def mark(self, path: ContentPath) -> tuple[int, int] | None:
+        try:
+            found = os.lstat(f"{self._folder.unversioned.root}/{path}")
+        except (OSError, ValueError):
+            return None
+        return (found.st_mtime_ns, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+
+    async def exists(self, path: ContentPath) -> Entry | None:
+        return await super().exists(path) or await self._find(path)
+
+    async def read(self, entry: Entry) -> tuple[Entry, bytes]:
+        if not isinstance(entry, OnDisk):
+            return await super().read(entry)
+        return await asyncio.to_thread(self._disk.read, entry, self._largest)
+
+    async def with_digest(self, entry: Entry) -> Entry:
+        if not isinstance(entry, OnDisk):
+            return await super().with_digest(entry)
+        return await asyncio.to_thread(self._disk.digested, entry, self._largest)
+
+    async def stream(self, entry: Entry, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes]:
+        if not isinstance(entry, OnDisk):
+            async for block in super().stream(entry, start, stop):
+                yield block
+            return
+        stop = entry.size or 0 if stop is None else stop
+        file = await asyncio.to_thread(self._disk.open, entry, stop)
+        try:
+            await asyncio.to_thread(file.seek, start)
+            while start < stop and (block := await asyncio.to_thread(file.read, min(BLOCK, stop - start))):
+                start += len(block)
+                yield block
+        finally:
+            file.close()
+
+    async def _find(self, path: ContentPath) -> OnDisk | None:
+        return await asyncio.to_thread(self._disk.find, path)
+
+    # -- writing ---------------------------------------------------------------------
+
+    def has_versions(self, path: ContentPath, *, is_directory: bool = False, size: int = 0) -> bool:
+        return self._disk.why(path, is_directory=is_directory, size=size) is None
+
+    async def save(self, path: ContentPath, wish: Save, author: Author) -> Saved:
+        if self.has_versions(path, size=wish.body.size):
+            try:
+                return await super().save(path, wish, author)
+            except NOT_IN_LOG as error:
+                await self._check_on_disk(path.parent, error)
+        known = await super().exists(path)
+        if known is None and (there := await self._find(path)) is not None:
+            known = replace(there, digest=tag_of(there.stamp))
+        rules.expect(known, path, wish.expected, present=wish.present, absent=wish.absent)
+        pieces = [wish.body.plain or b""] if wish.pieces is None else wish.pieces
+        await self._do(self._disk.write, path, pieces, wish.modified, new=wish.absent)
+        return Saved(await self._written(path), created=known is None)
+
+    async def _check_on_disk(self, directory: ContentPath, error: EvstoreError) -> None:
+        """Raise `error`, with which the log has refused, unless the directory has no versions, or is behind a link."""
+        if await super().exists(directory) is not None or await self._find(directory) is None:
+            raise error
+
+    async def _written(self, path: ContentPath) -> Entry:
+        """What was written to the disk; if it is one that is to have versions, the log has it now."""
+        await self._folder.look(path)
+        entry = await self.exists(path)
+        if entry is None:
+            raise NotFound(f"{path} was saved, and taken away from the disk by somebody else.")
+        return entry
+
+    async def create_directory(self, path: ContentPath, author: Author) -> Saved:
+        if self.has_versions(path, is_directory=True):
+            try:
+                return await super().create_directory(path, author)
+            except NOT_IN_LOG as error:
+                await self._check_on_disk(path.parent, error)
+        there = await self._find(path)
+        if there is not None and there.is_directory:
+            return Saved(there, created=False)
+        if there is not None:
+            raise Invalid(f"Not a directory: {path} is a file.")
+        await self._do(self._disk.make_directory, path)
+        return Saved(await self._written(path), created=True)
+
+    async def create_untitled(
+        self, directory: ContentPath, kind: str, extension: str, body: Body | None, author: Author
+    ) -> Entry:
+        name, insert = naming.untitled(kind, extension)
+        if self.has_versions(directory.child(name), is_directory=body is None):
+            try:
+                return await super().create_untitled(directory, kind, extension, body, author)
+            except NOT_IN_LOG as error:
+                await self._check_on_disk(directory, error)
+        pieces = None if body is None else [body.plain or b""]
+        return await self._written(await self._do(self._disk.make_new, directory, name, insert, pieces))
+
+    async def move(self, path: ContentPath, to: ContentPath, author: Author) -> Entry:
+        entry = await super().exists(path)
+        if entry is not None:
+            return await self._move_in_log(entry, to, author)
+        there = await self._find(path)
+        if there is None:
+            return await super().move(path, to, author)  # which says what is wrong
+        is_link = await self._do(self._disk.is_link, path)
+        would = not is_link and self.has_versions(to, is_directory=there.is_directory, size=there.size or 0)
+        if would and await super().exists(to.parent) is not None:
+            raise NoVersions(f"{self._no_versions(there)} As {to} it would have some: copy it instead.")
+        await self._do(self._disk.rename, path, to)
+        return await self._written(to)
+
+    async def _move_in_log(self, entry: Entry, to: ContentPath, author: Author) -> Entry:
+        await self._do(self._disk.check_way, to)
+        reason = self._disk.why(to, is_directory=entry.is_directory, size=entry.size or 0)
+        if reason is None:
+            try:
+                return await super().move(entry.path, to, author)
+            except NOT_IN_LOG as error:
+                await self._check_on_disk(to.parent, error)
+        raise NoVersions(f"{entry.path} has versions, and {to} would have none. Copy it instead.")
+
+    async def copy(
+        self, source: ContentPath, to: ContentPath, author: Author, *, exact: bool = False
+    ) -> Entry:
+        original = await self.exists(source)
+        if original is None:
+            return await super().copy(source, to, author, exact=exact)  # which says what is wrong
+        directory, size = to.parent if exact else to, original.size or 0
+        is_aside = await super().exists(directory) is None and await self._find(directory) is not None
+        is_aside = is_aside or (exact and not self.has_versions(to, size=size))
+        if original.versioned and not is_aside:
+            return await super().copy(source, to, author, exact=exact)
+        if original.is_directory:
+            raise NoVersions(
+                f"{source} can't be copied to {to}: where there are no versions, only files are copied."
+            )
+        path = to if exact else await self._do(self._disk.free_for_copy, directory, source.name)
+        if is_aside or not self.has_versions(path, size=size):
+            is_on_disk = isinstance(original, OnDisk)
+            pieces = self._disk.pieces(original) if is_on_disk else [(await super().read(original))[1]]
+            await self._do(self._disk.write, path, pieces, new=True)
+            return await self._written(path)
+        assert isinstance(original, OnDisk)
+        with await self._do(self._disk.open, original, 0) as file:
+            body = await ingest(self._store, file, size, author, notebook=path.name.endswith(".ipynb"))
+        return (await super().save(path, Save(body=body, absent=True), author)).entry
+
+    async def delete(self, path: ContentPath, author: Author) -> None:
+        try:
+            await super().delete(path, author)
+            return
+        except NOT_IN_LOG:
+            if await self._find(path) is None:
+                raise
+        name = await self._do(self._disk.discard, path)
+        logger.info(
+            "%s had no versions; it was not deleted for good: it is .evstore/trash/%s now", path, name
+        )
+
+    async def trust(self, path: ContentPath, author: Author) -> None:
+        try:
+            await super().trust(path, author)
+        except NOT_IN_LOG:
+            there = await self._find(path)
+            if there is None:
+                raise
+            raise NoVersions(f"{self._no_versions(there)} So nobody can vouch for it.") from None
+
+    def _no_versions(self, there: OnDisk) -> str:
+        """The sentence that says so."""
+        reason = LINK if there.linked else self._disk.why(there.path) or "it lies on the disk alone"
+        return f"{there.path} has no versions: {reason}."
+
+    async def explain(self, path: ContentPath, error: EvstoreError) -> EvstoreError:
+        """Why the log knows nothing of `path`, when something is there on the disk; else `error`."""
+        there = await self._find(path)
+        return error if there is None else NotFound(self._no_versions(there))
+
+    async def _do(self, work: Callable[..., T], *args: object, **options: object) -> T:
+        return await asyncio.to_thread(partial(work, *args, **options))

@@ -1,0 +1,356 @@
+"""What lies in the folder and is not in the log: how it is found, read and changed. It knows the disk, and nothing of the log.
+
+That is what `ignoring.py` tells, and what is behind symbolic links. A link is read as what it leads to, if that is in
+the folder and may be seen itself: its way is walked here name by name, and only the real path at its end is ever
+opened, without following anything (`disk.py`). So whoever swaps a link in the meantime gets nothing by it.
+Nothing is written through a link. The methods block: call them in threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from evstore import naming
+from evstore.entry import Entry
+from evstore.errors import Forbidden, NotFound, TooLarge
+from evstore.events import Digest, EntryId, Kind
+from evstore.folder.disk import Changed, Disk, Found, Stamp, What
+from evstore.folder.ignoring import Ignore
+from evstore.paths import MAX_NAME, ContentPath, check_name
+
+NOBODY = EntryId(b"")  # what is not in the log has no id
+MAX_LINKS = 40  # on the way to a file, as Linux has it
+BLOCK = 1024 * 1024  # bytes read at a time
+SETTLED = 2.0  # seconds after which another change to a file is sure to get another date
+DIGESTS = 1000  # files of which the digest is remembered
+LINK = "it is reached by a symbolic link"
+Pieces = Iterable[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnDisk(Entry):
+    """Something that is on the disk and not in the log. It has no id; its digest is known when it has been read."""
+
+    place: ContentPath  # where it really is: that of a link is what it leads to
+    stamp: Stamp
+    linked: bool  # a symbolic link is at its path, or on the way to it
+
+    @property
+    def versioned(self) -> bool:
+        return False
+
+    @property
+    def writable(self) -> bool:
+        return not self.linked
+
+    @property
+    def tag(self) -> str:
+        return "" if self.is_directory else tag_of(self.stamp).hex()
+
+    @property
+    def settled(self) -> bool:
+        # its date is old enough for a later change to show in it
+        return time.time_ns() - self.stamp.mtime_ns > SETTLED * 1_000_000_000
+
+
+def tag_of(stamp: Stamp) -> Digest:
+    """A stamp in the form of a digest, so that a save can be made conditional on it."""
+    return Digest(hashlib.sha256(repr(stamp).encode()).digest())
+
+
+def on_disk(path: ContentPath, found: Found, *, linked: bool) -> OnDisk:
+    """What was found somewhere, as an entry at `path`."""
+    is_file = found.what is What.FILE
+    return OnDisk(
+        id=NOBODY,
+        parent=NOBODY,
+        name=path.name,
+        path=path,
+        kind=Kind.FILE if is_file else Kind.DIRECTORY,
+        created=found.modified if found.created is None else found.created,
+        modified=found.modified,
+        size=found.stamp.size if is_file else None,
+        place=found.path,
+        stamp=found.stamp,
+        linked=linked,
+    )
+
+
+class Unversioned:
+    """The part of a folder that the log has not. Threads may share it."""
+
+    def __init__(self, disk: Disk, ignore: Ignore, own: Callable[[ContentPath], bool]) -> None:
+        """`own` tells evstore's files, which are never shown."""
+        self._disk = disk
+        self._ignore = ignore
+        self._own = own
+        self._digests: OrderedDict[tuple[ContentPath, Stamp], Digest] = OrderedDict()
+
+    @property
+    def root(self) -> Path:
+        return self._disk.root
+
+    # -- what there is ---------------------------------------------------------------
+
+    def why(self, path: ContentPath, *, is_directory: bool = False, size: int = 0) -> str | None:
+        """Why something new of that size at `path` would have no versions, or what is there has none; None if it has.
+
+        It is quick enough for the event loop. It does not see that the way to `path` leads through a link. Hidden names
+        that the log has, as from git, it keeps.
+        """
+        if path.hidden:
+            return None
+        with suppress(OSError, ValueError):
+            found = os.lstat(f"{self._disk.root}/{path}")
+            if stat.S_ISREG(found.st_mode):
+                size = max(size, found.st_size)
+            elif stat.S_ISDIR(found.st_mode):
+                is_directory = True
+            elif stat.S_ISLNK(found.st_mode):
+                return LINK
+            else:
+                return "it is no regular file"
+        reason = self._ignore.why(path, is_directory=is_directory, size=size)
+        return None if reason is None else reason.text
+
+    def find(self, path: ContentPath) -> OnDisk | None:
+        """What is at `path` and has no versions; None when there is nothing that a client may see.
+
+        Raises Unreadable when that can't be known, FolderGone.
+        """
+        if path.hidden or self._is_own(path):
+            return None
+        found = self._disk.look(path)
+        if found is None or found.what is What.LINK:
+            target = self._follow(path)
+            return None if target is None else on_disk(path, target, linked=True)
+        if found.what is What.OTHER:
+            return None
+        is_directory = found.what is What.DIRECTORY
+        if self._ignore.why(path, is_directory=is_directory, size=found.stamp.size) is None:
+            return None  # it will be in the log in a moment
+        return on_disk(path, found, linked=False)
+
+    def beside(self, directory: ContentPath, known: Container[str]) -> tuple[list[OnDisk], bool]:
+        """What a directory of the log holds besides the names that the log has (`known`).
+
+        Also whether that can have changed without a change of the directory itself. Raises as `find`, NotFound.
+        """
+        members: list[OnDisk] = []
+        passing = False
+        for found in self._visible(directory):
+            name = found.path.name
+            if name in known or found.what is What.OTHER:
+                continue
+            passing = passing or not naming.unlisted(name)
+            is_directory = found.what is What.DIRECTORY
+            if found.what is What.LINK:
+                members += self._linked(found.path, found)
+            elif self._ignore.why(found.path, is_directory=is_directory, size=found.stamp.size):
+                members.append(on_disk(found.path, found, linked=False))
+        return members, passing
+
+    def members(self, directory: OnDisk) -> list[OnDisk]:
+        """All that a directory holds that a client may see. Raises as `find`, NotFound."""
+        members: list[OnDisk] = []
+        for found in self._visible(directory.place):
+            path = directory.path.child(found.path.name)
+            if found.what is What.LINK:
+                members += self._linked(path, found)
+            elif found.what is not What.OTHER:
+                members.append(on_disk(path, found, linked=directory.linked))
+        return members
+
+    def _visible(self, place: ContentPath) -> Iterator[Found]:
+        for found in self._disk.scan(place).found:
+            if not found.path.name.startswith(".") and not self._is_own(found.path):
+                yield found
+
+    def _linked(self, path: ContentPath, link: Found) -> list[OnDisk]:
+        target = self._follow(link.path)
+        return [] if target is None else [on_disk(path, target, linked=True)]
+
+    def _is_own(self, path: ContentPath) -> bool:
+        while path:
+            if self._own(path):
+                return True
+            path = path.parent
+        return False
+
+    def _follow(self, path: ContentPath) -> Found | None:
+        """The file or directory that `path` leads to by way of links, which a client may see; else None."""
+        place, found = ContentPath(), None
+        ahead, links = deque(path.names), 0
+        while ahead:
+            name = ahead.popleft()
+            if name == "..":
+                if not place:
+                    return None  # out of the folder
+                place = place.parent
+                continue
+            here = place.child(name)
+            found = self._disk.look(here)
+            if found is None or found.what is What.OTHER or (found.what is What.FILE and ahead):
+                return None
+            if found.what is not What.LINK:
+                place = here
+                continue
+            links += 1
+            target = self._target(here)
+            if target is None or links > MAX_LINKS:
+                return None
+            if target.startswith("/"):
+                place = ContentPath()
+            ahead.extendleft(reversed([part for part in target.split("/") if part not in ("", ".")]))
+        if place.hidden or self._is_own(place):
+            return None
+        return self._disk.look(place)
+
+    def _target(self, link: ContentPath) -> str | None:
+        """What a link says, a path from the link's directory, or with a slash from the folder's top; None: it leads out."""
+        try:
+            target = self._disk.read_link(link)
+        except NotFound:
+            return None
+        if not target.startswith("/"):
+            return target
+        root = f"{self._disk.root}".rstrip("/")
+        if target != root and not target.startswith(f"{root}/"):
+            return None
+        return target[len(root) :] or "/"
+
+    # -- reading ---------------------------------------------------------------------
+
+    def read(self, entry: OnDisk, limit: int) -> tuple[OnDisk, bytes]:
+        """A whole file, and what it was when it was read. Raises TooLarge above `limit` bytes, and as `Disk.open`."""
+        file, found = self._disk.open(entry.place)
+        with file:
+            data = b"" if found.stamp.size > limit else file.read(limit + 1)
+        if found.stamp.size > limit or len(data) > limit:
+            raise TooLarge(
+                f"{entry.path} has {found.stamp.size} bytes, and at most {limit} can be given in one piece: "
+                f"/files/{entry.path} gives it as it is, in parts if you ask for them."
+            )
+        fresh = on_disk(entry.path, found, linked=entry.linked)
+        return replace(fresh, digest=Digest(hashlib.sha256(data).digest()), size=len(data)), data
+
+    def digested(self, entry: OnDisk, limit: int) -> OnDisk:
+        """The same with its digest, unless it is a directory or larger than `limit` bytes. Raises as `Disk.open`."""
+        if entry.is_directory or (entry.size or 0) > limit:
+            return entry
+        file, found = self._disk.open(entry.place)
+        with file:
+            key = (found.path, found.stamp)
+            digest = self._digests.get(key)
+            if digest is None:
+                digest = self._digests[key] = _digest(file)
+                while len(self._digests) > DIGESTS:
+                    with suppress(KeyError):  # by another thread
+                        self._digests.popitem(last=False)
+        return replace(on_disk(entry.path, found, linked=entry.linked), digest=digest)
+
+    def open(self, entry: OnDisk, stop: int) -> BinaryIO:
+        """The file for reading, up to `stop` at least. Raises Changed when it is another by now, and as `Disk.open`."""
+        file, found = self._disk.open(entry.place)
+        if found.stamp.inode != entry.stamp.inode or found.stamp.size < stop:
+            file.close()
+            raise Changed(f"{entry.path} has changed on the disk meanwhile; ask again")
+        return file
+
+    # -- changing --------------------------------------------------------------------
+
+    def check_way(self, path: ContentPath, *, above: bool = False) -> None:
+        """Raise Forbidden when there is a link at `path` (with `above` only: on the way to it), or evstore's own file."""
+        if self._is_own(path):
+            raise Forbidden(f"{path} is a part of evstore's log.")
+        way = [path.parent] if above else [path]
+        while way[-1]:
+            way.append(way[-1].parent)
+        for place in reversed(way[:-1]):
+            found = self._disk.look(place)
+            if found is None:
+                return
+            if found.what is What.LINK:
+                target = self._follow(place)
+                whither = (
+                    f"to {target.path or '/'}; write there" if target else "to nothing that can be seen here"
+                )
+                raise Forbidden(f"{place} is a symbolic link {whither}: nothing is written through links.")
+
+    def write(
+        self, path: ContentPath, pieces: Pieces, modified: int | None = None, *, new: bool = False
+    ) -> None:
+        """Give the file these bytes, changed at `modified` (µs since 1970; None: now). With `new`, raises Changed when something is there.
+
+        Raises as `Disk.write`, Forbidden for links.
+        """
+        self.check_way(path)
+        moment = time.time_ns() // 1000 if modified is None else modified
+        self._disk.write(path, pieces, modified=moment, replacing="nothing" if new else "anything")
+
+    def make_directory(self, path: ContentPath) -> None:
+        """Raises as `Disk.make_directory`, Forbidden for links."""
+        self.check_way(path)
+        self._disk.make_directory(path)
+
+    def make_new(self, directory: ContentPath, name: str, insert: str, pieces: Pieces | None) -> ContentPath:
+        """A new file, or directory when `pieces` is None, in `directory`, with a number if the name is taken."""
+        check_name(name)
+        self.check_way(directory.child(name), above=True)
+        while True:
+            path = directory.child(naming.first_free(name, self._taken(directory), insert=insert))
+            if pieces is None:
+                self.make_directory(path)
+                return path
+            with suppress(Changed):  # somebody was faster
+                self.write(path, pieces, new=True)
+                return path
+
+    def _taken(self, directory: ContentPath) -> Callable[[str], bool]:
+        return lambda name: self._disk.look(directory.child(name)) is not None
+
+    def free_for_copy(self, directory: ContentPath, name: str) -> ContentPath:
+        """Where a copy of a file called `name` goes in `directory`."""
+        free = naming.first_free(naming.copy_of(name), self._taken(directory), insert="-Copy")
+        return directory.child(free)
+
+    def is_link(self, path: ContentPath) -> bool:
+        """Whether there is a link at `path` itself."""
+        found = self._disk.look(path)
+        return found is not None and found.what is What.LINK
+
+    def rename(self, path: ContentPath, to: ContentPath) -> None:
+        """Move a file, a directory, or a link itself. Raises as `Disk.rename`, Forbidden for what is behind a link."""
+        self.check_way(path, above=True)
+        self.check_way(to, above=True)
+        self._disk.rename(path, to)
+
+    def discard(self, path: ContentPath) -> str:
+        """Move a file, a directory, or a link itself to the trash; returns its name there. Raises as `Disk.discard`, Forbidden."""
+        self.check_way(path, above=True)
+        number = f"{time.time_ns()}-"
+        kept = path.name.encode()[: MAX_NAME - len(number)].decode(errors="ignore")
+        self._disk.discard(path, number + kept)
+        return number + kept
+
+    def pieces(self, entry: OnDisk) -> Generator[bytes]:
+        """The file's bytes, a block at a time. Raises as `open`."""
+        with self.open(entry, 0) as file:
+            while block := file.read(BLOCK):
+                yield block
+
+
+def _digest(file: BinaryIO) -> Digest:
+    hasher = hashlib.sha256()
+    while block := file.read(BLOCK):
+        hasher.update(block)
+    return Digest(hasher.digest())

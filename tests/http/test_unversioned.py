@@ -1,0 +1,297 @@
+"""What has no versions is listed, read and changed all the same: what is ignored, too large, or behind a link."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import logging
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from evstore import notebooks
+from tests.helpers import Reply, Server, StartServer
+
+KIB = 1024
+LIMIT = 100 * KIB  # bytes above which files have no versions, in these tests
+KEYS = {
+    "name",
+    "path",
+    "type",
+    "writable",
+    "created",
+    "last_modified",
+    "mimetype",
+    "content",
+    "format",
+    "size",
+    "hash",
+    "hash_algorithm",
+}
+
+
+@pytest.fixture
+async def server(start_server: StartServer) -> Server:
+    return await start_server(max_versioned_size=LIMIT, max_body_size=1024 * KIB)
+
+
+@pytest.fixture
+def folder(server: Server) -> Path:
+    return server.services.config.folder
+
+
+async def model(server: Server, path: str, query: str = "") -> Any:
+    reply = await server.fetch("GET", f"/api/contents/{path}{query}")
+    assert reply.status == 200, (path, reply.body)
+    return reply.json()
+
+
+async def listed(server: Server, path: str = "") -> dict[str, bool]:
+    """The names in a directory, and whether they have versions."""
+    return {one["name"]: one.get("versioned", True) for one in (await model(server, path))["content"]}
+
+
+async def put(server: Server, path: str, text: str, **headers: str) -> Reply:
+    data = {"type": "file", "format": "text", "content": text}
+    return await server.fetch("PUT", f"/api/contents/{path}", json=data, headers=headers)
+
+
+async def send(server: Server, method: str, path: str, **data: Any) -> Reply:
+    return await server.fetch(method, f"/api/contents/{path}", json=data)
+
+
+async def events(server: Server) -> int:
+    return (await server.fetch("GET", "/api/history/log")).json()["head"]
+
+
+def fill(folder: Path) -> None:
+    """Something of each kind."""
+    (folder / ".evstoreignore").write_text("data/\n*.secret\n")
+    (folder / "a.py").write_text("x = 1\n")
+    (folder / "kept").mkdir()
+    (folder / "kept" / "b.py").write_text("y = 2\n")
+    for name in ("node_modules", "data", "__pycache__", ".hidden"):
+        (folder / name).mkdir()
+        (folder / name / "x.txt").write_text(f"in {name}")
+    (folder / "data" / "deep").mkdir()
+    (folder / "data" / "deep" / "y.csv").write_text("1,2\n")
+    (folder / "data" / ".hidden").write_text("no")
+    (folder / "key.secret").write_text("s")
+    (folder / "a.pyc").write_bytes(b"\0")
+    (folder / "old~").write_text("o")
+    (folder / "large.bin").write_bytes(b"\xff" * (LIMIT + 1))
+
+
+# -- listing ---------------------------------------------------------------------------
+
+
+async def test_listings_show_what_has_no_versions(server: Server, folder: Path) -> None:
+    fill(folder)
+    assert await listed(server) == {
+        "a.py": True,
+        "data": False,
+        "kept": True,
+        "key.secret": False,
+        "large.bin": False,
+        "node_modules": False,
+    }
+    assert await listed(server, "kept") == {"b.py": True}
+    assert await listed(server, "data") == {"deep": False, "x.txt": False}
+    assert await listed(server, "data/deep") == {"y.csv": False}
+    assert await listed(server, "__pycache__") == {"x.txt": False}
+
+
+async def test_only_their_models_have_another_key(server: Server, folder: Path) -> None:
+    fill(folder)
+    for one in (await model(server, ""))["content"]:
+        assert set(one) == KEYS | (set() if one["name"] in ("a.py", "kept") else {"versioned"})
+    found = await model(server, "data/deep/y.csv")
+    assert (found["versioned"], found["writable"], found["size"], found["type"]) == (False, True, 4, "file")
+    assert found["last_modified"] >= "20" and found["path"] == "data/deep/y.csv"
+    assert set(await model(server, "a.py")) == KEYS
+
+
+async def test_a_listing_is_never_stale(server: Server, folder: Path) -> None:
+    fill(folder)
+    (folder / "kept" / "b.py").write_text("z")
+    await asyncio.sleep(0.2)
+    assert await listed(server, "kept") == {"b.py": True}
+    assert await listed(server, "kept") == {"b.py": True}
+    (folder / "kept" / "new.secret").write_text("1")
+    assert await listed(server, "kept") == {"b.py": True, "new.secret": False}
+    (folder / "kept" / "new.secret").write_text("123")
+    assert [one["size"] for one in (await model(server, "kept"))["content"]] == [1, 3]
+    (folder / "kept" / "new.secret").unlink()
+    assert await listed(server, "kept") == {"b.py": True}
+    (folder / "data" / "z.txt").write_text("z")
+    assert "z.txt" in await listed(server, "data")
+
+
+async def test_a_listing_of_versioned_files_is_kept(server: Server, folder: Path) -> None:
+    (folder / "kept").mkdir()
+    (folder / "kept" / "b.py").write_text("y = 2\n")
+    (folder / "kept" / "__pycache__").mkdir()
+    assert await listed(server, "kept") == {"b.py": True}
+    await asyncio.sleep(0.2)
+    before = server.services.replies.size
+    await listed(server, "kept")
+    assert server.services.replies.size > before
+
+
+async def test_a_file_that_grows_too_large_and_shrinks_again(server: Server, folder: Path) -> None:
+    await put(server, "log.txt", "small")
+    (folder / "log.txt").write_text("x" * (LIMIT + 1))
+    assert await listed(server) == {"log.txt": False}
+    assert (await model(server, "log.txt"))["content"] == "x" * (LIMIT + 1)
+    (folder / "log.txt").write_text("small again")
+    found = await model(server, "log.txt")
+    assert found["content"] == "small again" and set(found) == KEYS
+
+
+async def test_old_clients_see_them(server: Server, folder: Path) -> None:
+    fill(folder)
+    (folder / "data" / "n.ipynb").write_bytes(notebooks.empty())
+    names = [one["name"] for one in (await server.fetch("GET", "/api/notebooks")).json()]
+    assert {"data", "node_modules", "kept"} == set(names)
+    assert [one["name"] for one in (await server.fetch("GET", "/api/notebooks/data")).json()] == [
+        "deep",
+        "n.ipynb",
+    ]
+    found = (await server.fetch("GET", "/api/notebooks/data/n.ipynb")).json()
+    assert found["content"]["nbformat"] == 4 and found["path"] == "data"
+
+
+# -- reading ---------------------------------------------------------------------------
+
+
+async def test_reading(server: Server, folder: Path) -> None:
+    fill(folder)
+    (folder / "data" / "bytes").write_bytes(b"\xff\xfe")
+    found = await model(server, "data/x.txt", "?hash=1")
+    assert (found["content"], found["format"], found["mimetype"]) == ("in data", "text", "text/plain")
+    assert (found["hash"], found["hash_algorithm"]) == (hashlib.sha256(b"in data").hexdigest(), "sha256")
+    without = await model(server, "data/x.txt", "?hash=1&content=0")
+    assert (without["hash"], without["content"]) == (found["hash"], None)
+    (folder / "data" / "x.txt").write_text("other")
+    assert (await model(server, "data/x.txt", "?hash=1&content=0"))["hash"] == hashlib.sha256(
+        b"other"
+    ).hexdigest()
+    found = await model(server, "data/bytes")
+    assert (base64.b64decode(found["content"]), found["format"]) == (b"\xff\xfe", "base64")
+    reply = await server.fetch("GET", "/api/contents/data/bytes?format=text")
+    assert reply.status == 400
+    assert (await server.fetch("GET", "/api/contents/data/bytes?type=directory")).status == 400
+    for missing in ("data/none", "none", "data/.hidden", ".hidden/x.txt", "data/x.txt/y", ".evstore/folder"):
+        assert (await server.fetch("GET", f"/api/contents/{missing}")).status == 404, missing
+
+
+async def test_a_notebook_is_read_and_never_trusted(server: Server, folder: Path) -> None:
+    (folder / ".evstoreignore").write_text("data/\n")
+    (folder / "data").mkdir()
+    text = (
+        '{"cells": [{"cell_type": "code", "execution_count": 1, "metadata": {"trusted": true}, "outputs": '
+        '[{"output_type": "display_data", "metadata": {}, "data": {"text/html": "<b>"}}], "source": "1", "id": "a"}], '
+        '"metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+    )
+    (folder / "data" / "n.ipynb").write_text(text)
+    found = await model(server, "data/n.ipynb")
+    assert (found["type"], found["format"], found["versioned"]) == ("notebook", "json", False)
+    assert found["content"]["cells"][0]["metadata"]["trusted"] is False
+    (folder / "data" / "bad.ipynb").write_text("{")
+    assert (await server.fetch("GET", "/api/contents/data/bad.ipynb")).status == 400
+    converted = await server.fetch("GET", "/nbconvert/script/data/n.ipynb", headers={"Referer": server.url})
+    assert converted.status == 200 and converted.body
+    assert (await server.fetch("GET", "/view/data/x.txt")).status == 404
+    page = await server.fetch("GET", "/view/data/n.ipynb", headers={"Accept": "*/*"})
+    assert page.status == 200 and "files/data/n.ipynb" in page.text
+
+
+async def test_conditional_reading(server: Server, folder: Path) -> None:
+    fill(folder)
+    os.utime(folder / "data" / "x.txt", (1e9, 1e9))
+    for path in ("/api/contents/data/x.txt", "/files/data/x.txt"):
+        (folder / "data" / "x.txt").write_text("in data")
+        os.utime(folder / "data" / "x.txt", (1e9, 1e9))
+        tag = (await server.fetch("GET", path)).headers["ETag"]
+        assert tag.startswith('"')
+        assert (await server.fetch("GET", path, headers={"If-None-Match": tag})).status == 304
+        (folder / "data" / "x.txt").write_text("otherss")
+        assert (await server.fetch("GET", path, headers={"If-None-Match": tag})).status == 200
+
+
+async def test_files(server: Server, folder: Path) -> None:
+    fill(folder)
+    os.utime(folder / "data" / "x.txt", (1e9, 1e9))
+    whole = await server.fetch("GET", "/files/data/x.txt")
+    assert (whole.status, whole.body, whole.headers["Accept-Ranges"]) == (200, b"in data", "bytes")
+    assert whole.headers["Content-Security-Policy"].endswith("sandbox allow-scripts")
+    assert whole.headers["Last-Modified"] == "Sun, 09 Sep 2001 01:46:40 GMT"
+    ranged = {"Range": "bytes=3-4", "If-Range": whole.headers["ETag"]}
+    part = await server.fetch("GET", "/files/data/x.txt", headers=ranged)
+    assert (part.status, part.body, part.headers["Content-Range"]) == (206, b"da", "bytes 3-4/7")
+    head = await server.fetch("HEAD", "/files/data/x.txt")
+    assert (head.headers["Content-Length"], head.body) == ("7", b"")
+    assert (await server.fetch("GET", "/files/data/x.txt", headers={"Range": "bytes=9-"})).status == 416
+    down = await server.fetch("GET", "/files/data/x.txt?download=1")
+    assert "attachment" in down.headers["Content-Disposition"]
+    assert (await server.fetch("GET", "/files/data")).status == 403
+    for missing in ("data/none", "data/.hidden", ".evstore/folder"):
+        assert (await server.fetch("GET", f"/files/{missing}")).status == 404
+    (folder / "data" / "x.txt").write_text("just now")  # the next change may have the same date
+    fresh = await server.fetch("GET", "/files/data/x.txt")
+    assert fresh.headers["ETag"].startswith('W/"')
+
+
+async def test_a_huge_file_is_listed_and_streamed_and_never_in_memory(server: Server, folder: Path) -> None:
+    size = 5 * 1024**3
+    with (folder / "huge.bin").open("wb") as file:
+        file.truncate(size)
+        file.seek(size - 3)
+        file.write(b"end")
+    assert await listed(server) == {"huge.bin": False}
+    found = await model(server, "huge.bin", "?content=0&hash=1")
+    assert (found["size"], found["hash"]) == (size, None)
+    refused = await server.fetch("GET", "/api/contents/huge.bin")
+    assert refused.status == 413 and "/files/huge.bin" in refused.json()["message"]
+    part = await server.fetch("GET", "/files/huge.bin", headers={"Range": "bytes=-3"})
+    assert (part.status, part.body) == (206, b"end")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    url = f"{server.url}files/huge.bin"
+    headers = {"Authorization": "token test-token", "Range": f"bytes={size - 300 * KIB * KIB}-"}
+    async with server.session.get(url, headers=headers) as reply:
+        received = 0
+        async for block in reply.content.iter_any():
+            received += len(block)
+    assert received == 300 * KIB * KIB
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 60 * KIB  # KiB: of 300 MiB that were sent
+
+
+async def test_a_file_that_gets_shorter_while_it_is_sent(
+    server: Server, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (folder / "huge.bin").open("wb") as file:
+        file.truncate(200 * KIB * KIB)
+    url = f"{server.url}files/huge.bin"
+    async with server.session.get(url, headers={"Authorization": "token test-token"}) as reply:
+        assert reply.status == 200
+        await reply.content.readexactly(KIB)
+        os.truncate(folder / "huge.bin", 10 * KIB * KIB)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await reply.read()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert (await server.fetch("GET", "/api/status")).status == 200
+
+
+async def test_there_is_no_past(server: Server, folder: Path) -> None:
+    fill(folder)
+    await listed(server)
+    head = await events(server)
+    for address in ("/api/contents/data/x.txt", "/files/data/x.txt", "/api/contents/data"):
+        reply = await server.fetch("GET", f"{address}?at={head}")
+        assert reply.status == 404 and "has no versions: .evstoreignore names it in line 1" in reply.text
