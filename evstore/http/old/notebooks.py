@@ -36,9 +36,9 @@ async def get(request: web.Request) -> web.Response:
     version = asked_version(request) or 4
     if not path.name.endswith(EXTENSION):
         return await _list(app, path)
-    found = await app.contents.get(path)
-    if not is_notebook(found.entry):
+    if not is_notebook(await app.contents.exists(path)):
         raise NotFound(f"Notebook does not exist: {path}")
+    found = await app.contents.get(path)
     entry, body = await app.contents.read(found.entry)
     found = found._replace(entry=entry)
     text = await off_loop(len(body), lambda: _with_content(found, body, version))
