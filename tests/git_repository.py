@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FILE, PROGRAM = "100644", "100755"
+EXAMPLES = int(os.environ.get("EVSTORE_GIT_EXAMPLES", "25"))  # random histories in one test
 Files = Mapping[str, tuple[str, bytes]]  # path -> mode and bytes
 ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": os.devnull,

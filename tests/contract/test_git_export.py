@@ -25,7 +25,7 @@ from evstore.projections import modes, tree
 from evstore.store import Store, Work
 from evstore.transfer.git import exporting, stream
 from tests import git_repository as repositories
-from tests.git_repository import git, head, line
+from tests.git_repository import EXAMPLES, git, head, line
 from tests.log_files import export, files_at, me, noted, save
 
 Operation = Callable[[Store], Coroutine[Any, Any, Any]]
@@ -121,7 +121,8 @@ async def ends_of_commands(store: Store) -> list[int]:
     ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.timeout(600)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(operations, min_size=10, max_size=40), picks, st.integers(1, 30))
 def test_any_history_is_one_commit_for_each_change_of_files(
     todo: list[Operation], pick: int, page: int

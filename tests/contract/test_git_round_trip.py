@@ -19,6 +19,7 @@ from evstore.transfer.git.importing import GitReport
 from evstore.verifying import verify
 from tests import git_repository as repositories
 from tests.git_repository import (
+    EXAMPLES,
     FILE,
     PROGRAM,
     Files,
@@ -81,7 +82,8 @@ trees = st.dictionaries(paths, blobs, max_size=6).map(_possible)
 steps = st.lists(st.builds(Step, files=trees, message=messages, author=authors), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.timeout(600)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_any_line_of_commits_comes_out_with_the_ids_that_it_had(line_of: list[Step]) -> None:
     """Equal ids mean: equal trees, authors, dates, messages and parents, for each commit."""
