@@ -53,6 +53,12 @@ class Served:
             assert reply.status == 200, f"{reply.status} for {path}: {await reply.text()}"
             return await reply.read()
 
+    async def read_at(self, path: str, offset: int) -> bytes:
+        """The bytes that a file had."""
+        async with self.session.get(f"{self.url}files/{quote(path)}?at={offset}") as reply:
+            assert reply.status == 200, f"{reply.status} for {path}: {await reply.text()}"
+            return await reply.read()
+
     async def put(self, path: str, text: str) -> None:
         """Make a text file."""
         model = {"type": "file", "format": "text", "content": text}

@@ -68,7 +68,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     passed, failed = (len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed"))
     not_applicable, repeats = config.stash.get(LEFT_OUT, (0, 0))
     terminalreporter.write_line(
-        f"jupyter_server {source.VERSION}: {passed} tests pass against evstore, {failed} fail, "
+        f"jupyter_server {source.JUPYTER_SERVER.version}: {passed} tests pass against evstore, {failed} fail, "
         f"{not_applicable} do not apply, {repeats} are repeats, "
         f"{len(config.stash[TABLE].files)} files are not about its surface"
     )

@@ -16,7 +16,7 @@ import source
 
 def main(arguments: list[str]) -> int:
     """Two packages are called `tests`: theirs, and behind it ours, from which the plugin comes."""
-    folder = source.fetch()
+    folder = source.JUPYTER_SERVER.fetch()
     os.chdir(folder)
     sys.path[0] = str(folder)
     theirs = importlib.import_module("tests")
