@@ -72,6 +72,7 @@ class Disk:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self._top = f"{self.root}/"
         try:
             self._inside = Inside(self.root)
         except OSError as error:
@@ -82,6 +83,16 @@ class Disk:
         self._inside.close()
 
     # reading
+
+    def glance(self, path: ContentPath) -> Stamp | None:
+        """What is at a path, or where links lead on the way to it: only good for telling whether it is as at another glance.
+
+        One call of the system, for it is made on the event loop for each read.
+        """
+        try:
+            return Stamp.of(os.lstat(self._top + path))
+        except (OSError, ValueError):
+            return None
 
     def look(self, path: ContentPath) -> Found | None:
         """What is there: None when nothing is, also when a folder above is no real directory.

@@ -6,6 +6,7 @@ import os
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from evstore.paths import ContentPath
 
@@ -24,8 +25,7 @@ class What(StrEnum):
 WHAT = {stat.S_IFREG: What.FILE, stat.S_IFDIR: What.DIRECTORY, stat.S_IFLNK: What.LINK}
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """By which a change is noticed without reading: whoever writes to a file changes one of these."""
 
     size: int  # bytes

@@ -35,7 +35,7 @@ from evstore.events import (
 )
 from evstore.folder import state, to_log
 from evstore.folder.comparing import Comparer, Differences, Trust
-from evstore.folder.disk import Disk, What
+from evstore.folder.disk import Disk, Stamp, What
 from evstore.folder.errors import NoVersions
 from evstore.folder.ignoring import Ignore
 from evstore.folder.own import own_files
@@ -59,7 +59,6 @@ NOTE_EVERY = 1.0  # seconds after which the table hears of what is known
 AGAIN = 0.15  # seconds after which a directory with files that are being written is looked at again
 AT_THE_LATEST = 5.0  # seconds after which a file is taken though it is never quiet
 RETRY = 30.0  # seconds after which it is tried again to write what could not be written
-Stat = tuple[int, int, int]
 ROOT_PATH = ContentPath("")
 
 
@@ -84,7 +83,7 @@ class WorkingFolder:
         self._failed: dict[Offset, EvstoreError] = {}
         self._own: set[CommandId] = set()  # commands by which the disk is taken in: it has what they say
         self._wake = asyncio.Event()
-        self._seen: OrderedDict[str, Stat | None] = OrderedDict()
+        self._seen: OrderedDict[str, Stamp | None] = OrderedDict()
         self._dirty: dict[ContentPath, float] = {}  # directories to look at, and since when
         self._everything = False  # the whole folder is to be looked at
         self._look_again = asyncio.Event()
@@ -214,6 +213,11 @@ class WorkingFolder:
         for path in outcome.written:
             self._seen.pop(path, None)
             self._seen.pop(path.parent, None)
+        for path, (before, now) in outcome.glances.items():
+            if before is not None and self._seen.get(path) == before:
+                self._now_seen(path, now)
+        for path, stamp in outcome.files.items():
+            self._now_seen(path, stamp)
         self._look_at(outcome.dirty)
 
     # -- disk -> log -------------------------------------------------------------------
@@ -234,12 +238,16 @@ class WorkingFolder:
 
     async def look(self, path: ContentPath) -> None:
         """Take in what has happened at `path` on the disk, if the watcher has not told yet."""
-        stat = _stat(self._disk.root, path)
+        stat = self._disk.glance(path)
         if stat is not None and self._seen.get(path) == stat:
             return
         if not await self._is_known(path):
             await self._take({path, path.parent}, hurry=True)
-        self._seen[path] = stat
+        self._now_seen(path, stat)
+
+    def _now_seen(self, path: ContentPath, stamp: Stamp | None) -> None:
+        """The log has all that is at `path` as long as it looks like this."""
+        self._seen[path] = stamp
         self._seen.move_to_end(path)
         if len(self._seen) > SEEN:
             self._seen.popitem(last=False)
@@ -420,11 +428,3 @@ def _mark_of(root: Path) -> str:
         found = root.stat()
         return f"{found.st_dev}:{found.st_ino}"
     return mark
-
-
-def _stat(root: Path, path: ContentPath) -> Stat | None:
-    try:
-        found = os.lstat(f"{root}/{path}")
-    except (OSError, ValueError):
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
