@@ -21,6 +21,7 @@ from evstore.convert.converter import Converter
 from evstore.errors import Stopped
 from evstore.events import EntryMoved, Recorded
 from evstore.folder.contents import FolderContents
+from evstore.folder.past import FolderCheckpoints, FolderHistory
 from evstore.folder.working import WorkingFolder
 from evstore.gateway.api import Gateway
 from evstore.gateway.process import GatewayLauncher
@@ -95,15 +96,16 @@ async def open_services(
     kernelspecs, launcher = kernel_source(config)
     kernels = make_kernels(config, kernelspecs, launcher)
     folder, sessions, stop = make_folder(config, store), Sessions(kernels), stop or asyncio.Event()
+    contents, checkpoints, history = make_tree(config, store, folder)
     services = Services(
         config=config,
         auth=Auth.of(config, secret),
         authorizer=authorizer or AllowAll(),
         store=store,
-        contents=make_contents(config, store, folder),
+        contents=contents,
         old_notebooks=OldNotebooks(store),
-        checkpoints=Checkpoints(store),
-        history=History(store),
+        checkpoints=checkpoints,
+        history=history,
         uploads=Uploads(config.max_body_size),
         replies=ReplyCache(),
         lab=LabLoader(config),
@@ -148,11 +150,14 @@ def make_folder(config: Config, store: Store) -> WorkingFolder | None:
     )
 
 
-def make_contents(config: Config, store: Store, folder: WorkingFolder | None) -> Contents:
-    """What clients see: the log's tree, and what lies beside it in the folder."""
+def make_tree(
+    config: Config, store: Store, folder: WorkingFolder | None
+) -> tuple[Contents, Checkpoints, History]:
+    """What clients see: the log's tree and its past, and what lies beside it in the folder."""
     if folder is None:
-        return Contents(store)
-    return FolderContents(store, folder, largest=config.max_body_size)
+        return Contents(store), Checkpoints(store), History(store)
+    contents = FolderContents(store, folder, largest=config.max_body_size)
+    return contents, FolderCheckpoints(store, contents), FolderHistory(store, contents)
 
 
 def chores(services: Services) -> list[Coroutine[Any, Any, None]]:

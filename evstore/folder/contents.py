@@ -190,7 +190,7 @@ class FolderContents(Contents):
             return await self._move_in_log(entry, to, author)
         there = await self._find(path)
         if there is None:
-            return await super().move(path, to, author)  # which says what is wrong
+            raise NotFound(f"No such file or directory: {path}")
         is_link = await self._do(self._disk.is_link, path)
         would = not is_link and self.has_versions(to, is_directory=there.is_directory, size=there.size or 0)
         if would and await super().exists(to.parent) is not None:
@@ -213,7 +213,7 @@ class FolderContents(Contents):
     ) -> Entry:
         original = await self.exists(source)
         if original is None:
-            return await super().copy(source, to, author, exact=exact)  # which says what is wrong
+            raise NotFound(f"No such file or directory: {source}")
         directory, size = to.parent if exact else to, original.size or 0
         is_aside = await super().exists(directory) is None and await self._find(directory) is not None
         is_aside = is_aside or (exact and not self.has_versions(to, size=size))
@@ -238,9 +238,9 @@ class FolderContents(Contents):
         try:
             await super().delete(path, author)
             return
-        except NOT_IN_LOG:
+        except NOT_IN_LOG as error:
             if await self._find(path) is None:
-                raise
+                raise await self.explain(path, error) from None
         name = await self._do(self._disk.discard, path)
         logger.info(
             "%s had no versions; it was not deleted for good: it is .evstore/trash/%s now", path, name
@@ -249,10 +249,10 @@ class FolderContents(Contents):
     async def trust(self, path: ContentPath, author: Author) -> None:
         try:
             await super().trust(path, author)
-        except NOT_IN_LOG:
+        except NOT_IN_LOG as error:
             there = await self._find(path)
             if there is None:
-                raise
+                raise await self.explain(path, error) from None
             raise NoVersions(f"{self._no_versions(there)} So nobody can vouch for it.") from None
 
     def _no_versions(self, there: OnDisk) -> str:
@@ -261,9 +261,11 @@ class FolderContents(Contents):
         return f"{there.path} has no versions: {reason}."
 
     async def explain(self, path: ContentPath, error: EvstoreError) -> EvstoreError:
-        """Why the log knows nothing of `path`, when something is there on the disk; else `error`."""
+        """Why the log, which has said `error`, knows nothing of `path`: it is on the disk alone, or it is nowhere."""
         there = await self._find(path)
-        return error if there is None else NotFound(self._no_versions(there))
+        if there is not None:
+            return NotFound(self._no_versions(there))
+        return error if isinstance(error, NotFound) else NotFound(f"No such file or directory: {path}")
 
     async def _do(self, work: Callable[..., T], *args: object, **options: object) -> T:
         return await asyncio.to_thread(partial(work, *args, **options))

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from evstore import naming
 from evstore.entry import Entry
-from evstore.errors import Forbidden, NotFound, TooLarge
+from evstore.errors import Forbidden, NotFound, TooLarge, Unprocessable
 from evstore.events import Digest, EntryId, Kind
 from evstore.folder.disk import Changed, Disk, Found, Stamp, What
 from evstore.folder.ignoring import Ignore
@@ -329,9 +329,16 @@ class Unversioned:
         return found is not None and found.what is What.LINK
 
     def rename(self, path: ContentPath, to: ContentPath) -> None:
-        """Move a file, a directory, or a link itself. Raises as `Disk.rename`, Forbidden for what is behind a link."""
+        """Move a file, a directory, or a link itself. Raises as `Disk.rename`, Forbidden for what is behind a link.
+
+        Raises Unprocessable for a link that would lead elsewhere from there.
+        """
         self.check_way(path, above=True)
         self.check_way(to, above=True)
+        if path.parent != to.parent and self.is_link(path) and not self._disk.read_link(path).startswith("/"):
+            raise Unprocessable(
+                f"{path} is a symbolic link, and would lead elsewhere from {to.parent or '/'}."
+            )
         self._disk.rename(path, to)
 
     def discard(self, path: ContentPath) -> str:
