@@ -109,18 +109,24 @@ class Unversioned:
         """
         if path.hidden:
             return None
-        with suppress(OSError, ValueError):
-            found = os.lstat(f"{self._disk.root}/{path}")
-            if stat.S_ISREG(found.st_mode):
-                size = max(size, found.st_size)
-            elif stat.S_ISDIR(found.st_mode):
-                is_directory = True
-            elif stat.S_ISLNK(found.st_mode):
-                return LINK
-            else:
-                return "it is no regular file"
+        there = self._there(path)
+        if there is not None and there.what in (What.LINK, What.OTHER):
+            return LINK if there.what is What.LINK else "it is no regular file"
+        if there is not None:
+            is_directory = there.what is What.DIRECTORY
+            size = max(size, there.stamp.size)
         reason = self._ignore.why(path, is_directory=is_directory, size=size)
         return None if reason is None else reason.text
+
+    def _there(self, path: ContentPath) -> Found | None:
+        """What is there. What is behind a link out of the folder, nobody learns."""
+        try:
+            found = os.lstat(f"{self._disk.root}/{path}")  # quicker, and mostly there is nothing to say
+        except (OSError, ValueError):
+            return None
+        if stat.S_ISREG(found.st_mode) and found.st_size < BLOCK:
+            return Found.of(path, found)
+        return self._disk.look(path)
 
     def find(self, path: ContentPath) -> OnDisk | None:
         """What is at `path` and has no versions; None when there is nothing that a client may see.
