@@ -29,7 +29,7 @@ def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
     """Serve FOLDER (the current one if none is given) with JupyterLab and Notebook, or to any other Jupyter client.
 
     What is saved goes to the files in FOLDER and, with every version before it, into a log in FOLDER/.evstore. What
-    kernels, editors and git do to the files is in the log as well, a moment later. `evstore history` shows what
+    kernels, editors and git do to the files is in the log as well, a moment later. `evstore log` shows what
     was, `evstore restore` brings it back.
     """
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)

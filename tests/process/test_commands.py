@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -234,9 +235,11 @@ def test_the_folder_and_the_log_may_be_anywhere(folder: Path, tmp_path: Path) ->
     assert result.stdout == "one\ntwo\n"
 
 
-def test_help_names_every_command() -> None:
-    listed = done("--help", cwd=Path.cwd())
-    for name in (
+def test_help_names_every_command_and_none_that_is_not_there() -> None:
+    commands = set(
+        re.findall(r"^  (\w+) ", done("--help", cwd=Path.cwd()).partition("Commands:")[2], re.MULTILINE)
+    )
+    assert {
         "serve",
         "log",
         "show",
@@ -247,6 +250,8 @@ def test_help_names_every_command() -> None:
         "backup",
         "rebuild",
         "verify",
-    ):
-        assert f"\n  {name} " in listed
-        assert "Usage: evstore" in done(name, "--help", cwd=Path.cwd())
+    } <= commands
+    for name in commands:
+        told = done(name, "--help", cwd=Path.cwd())
+        assert "Usage: evstore" in told
+        assert set(re.findall(r"`evstore\s+(\w+)", told)) <= commands
