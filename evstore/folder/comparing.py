@@ -14,9 +14,11 @@ from enum import Enum, auto
 
 from evstore.engine.base import Tx
 from evstore.entry import Entry
+from evstore.errors import NotFound, Stopped
 from evstore.events import Digest, EntryId, Kind
 from evstore.folder.disk import Disk, Found, Scan, Unreadable, What
 from evstore.folder.ignoring import Ignore
+from evstore.folder.power_loss import PowerLoss
 from evstore.folder.state import Known, Member, State
 from evstore.paths import ContentPath
 from evstore.projections import tree
@@ -76,6 +78,7 @@ class Differences:
         default_factory=set[ContentPath]
     )  # directories with files that are being written
     unreadable: dict[str, str] = field(default_factory=dict[str, str])  # by path, with the reason
+    rules_changed: bool = False  # an ignore file says something else than before
 
     @property
     def any(self) -> bool:
@@ -92,6 +95,8 @@ class Comparer:
         self._disk = disk
         self._state = state
         self._ignore = ignore
+        self.power_loss: PowerLoss | None = None  # what is damaged is unwritten, and not changed
+        self.is_stopped = False  # from any thread: comparisons end at once, with Stopped
 
     def compare(
         self,
@@ -104,14 +109,22 @@ class Comparer:
     ) -> Differences:
         """Compare the members of each of `directories`, with `deep` also of all below them."""
         comparison = _Comparison(
-            self._disk, self._state, self._ignore, tx, deep=deep, hurry=hurry, trust=trust
+            self, self._disk, self._state, self._ignore, tx, deep=deep, hurry=hurry, trust=trust
         )
         return comparison.of(directories)
+
+    def is_left_out(self, found: Found) -> bool:
+        """Whether the log does not have it. Links, pipes and devices are left where they are."""
+        if found.what not in (What.FILE, What.DIRECTORY):
+            return True
+        is_directory = found.what is What.DIRECTORY
+        return self._ignore.why(found.path, is_directory=is_directory, size=found.stamp.size) is not None
 
 
 class _Comparison:
     def __init__(
         self,
+        comparer: Comparer,
         disk: Disk,
         state: State,
         ignore: Ignore,
@@ -121,6 +134,7 @@ class _Comparison:
         hurry: bool,
         trust: Trust,
     ) -> None:
+        self._comparer = comparer
         self._disk = disk
         self._state = state
         self._ignore = ignore
@@ -137,6 +151,8 @@ class _Comparison:
         for path in directories:
             self._begin(path)
         while self._waiting:
+            if self._comparer.is_stopped:
+                raise Stopped
             self._members(self._waiting.pop())
         return self._differences
 
@@ -165,11 +181,13 @@ class _Comparison:
         scan = self._scan(directory.path)
         if scan is None:
             return
-        deep = self._deep or self._ignore.refresh(directory.path)
+        rules_changed = self._ignore.refresh(directory.path)
+        self._differences.rules_changed |= rules_changed
+        deep = self._deep or rules_changed
         members = {member.name: member for member in self._state.members(self._tx, directory.id)}
         for found in scan.found:
             member = members.pop(found.path.name, None)
-            if self._is_left_out(found):
+            if self._comparer.is_left_out(found):
                 if member is not None and not found.path.hidden:  # what the log has of hidden names, it keeps
                     self._gone(directory, member)
             elif member is None:
@@ -191,6 +209,8 @@ class _Comparison:
     def _scan(self, path: ContentPath) -> Scan | None:
         try:
             scan = self._disk.scan(path)
+        except NotFound:  # gone meanwhile
+            return None
         except Unreadable as error:
             self._differences.unreadable[path] = error.message
             return None
@@ -214,7 +234,10 @@ class _Comparison:
         ):
             self._state.note(member.entry, Known(found.stamp, member.digest))
         elif known is None or known.stamp != found.stamp or self._trust is Trust.NOTHING:
-            if self._is_quiet(found):
+            power_loss = self._comparer.power_loss
+            if power_loss is not None and power_loss.is_damage(self._tx, member.entry, found):
+                self._differences.unwritten.append(member.entry)
+            elif self._is_quiet(found):
                 self._differences.changed.append(Changed(member.entry, member.digest, found))
             else:
                 self._differences.busy.add(directory.path)
@@ -225,21 +248,26 @@ class _Comparison:
         path = directory.path.child(member.name)
         self._differences.gone.append(Gone(member.entry, path, member.kind, member.digest))
 
-    def _appeared(self, found: Found) -> None:
-        if found.what is What.FILE and not self._is_quiet(found):
-            self._differences.busy.add(found.path.parent)
-            return
-        was = self._same(found)
-        self._differences.appeared.append(Appeared(found, was))
-        if found.what is not What.DIRECTORY:
-            return
-        if was is not None:  # what it holds is compared under its new path, next time
-            self._differences.busy.add(found.path)
-            return
-        scan = self._scan(found.path)
-        for below in scan.found if scan is not None else ():
-            if not self._is_left_out(below):
-                self._appeared(below)
+    def _appeared(self, top: Found) -> None:
+        waiting = [top]
+        while waiting:
+            found = waiting.pop()
+            if found.what is What.FILE and not self._is_quiet(found):
+                self._differences.busy.add(found.path.parent)
+                continue
+            was = self._same(found)
+            self._differences.appeared.append(Appeared(found, was))
+            if found.what is What.DIRECTORY and was is None:
+                scan = self._scan(found.path)
+                waiting += [
+                    below
+                    for below in reversed(scan.found if scan else ())
+                    if not self._comparer.is_left_out(below)
+                ]
+            elif (
+                was is not None and found.what is What.DIRECTORY
+            ):  # what it holds is compared under its new path, next time
+                self._differences.busy.add(found.path)
 
     def _same(self, found: Found) -> EntryId | None:
         """The entry that has become `found` by a rename: nothing stands in its place any more."""
@@ -258,7 +286,7 @@ class _Comparison:
         """Whether a directory holds what `directory` held: an inode alone may have been given to a new one."""
         try:
             scan = self._disk.scan(found.path)
-        except Unreadable:
+        except (NotFound, Unreadable):
             return False
         there = {below.path.name: below.stamp.inode for below in scan.found}
         members = list(self._state.members(self._tx, directory))
@@ -271,10 +299,3 @@ class _Comparison:
     def _is_quiet(self, found: Found) -> bool:
         age = self._now - found.stamp.mtime_ns  # below zero: a date to come, which says nothing
         return self._hurry or found.what is What.DIRECTORY or not -NS <= age < QUIET * NS
-
-    def _is_left_out(self, found: Found) -> bool:
-        """Whether the log does not have it. Links, pipes and devices are left where they are."""
-        if found.what not in (What.FILE, What.DIRECTORY):
-            return True
-        is_directory = found.what is What.DIRECTORY
-        return self._ignore.why(found.path, is_directory=is_directory, size=found.stamp.size) is not None

@@ -82,6 +82,10 @@ class Disk:
         """Nothing may be in use any more, nor used after."""
         self._inside.close()
 
+    def recognise(self, mark: str) -> None:
+        """When something else is at the folder's path from now on, it is this folder only if its `.evstore/folder` holds `mark`."""
+        self._inside.mark = mark.encode()
+
     # reading
 
     def glance(self, path: ContentPath) -> Stamp | None:

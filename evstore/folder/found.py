@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 from evstore.paths import ContentPath
 
+NS = 1_000_000_000
+TICK = 50_000_000  # ns: no clock of a file system is coarser than this,
+COARSE_TICK = 2_100_000_000  # but for those that know whole seconds only, or every second one
+NO_DATE = -1
 LATEST = 253_402_300_799_000_000  # µs since 1970: the end of the year 9999, the last that Python can show
 
 
@@ -35,6 +39,16 @@ class Stamp(NamedTuple):
     @classmethod
     def of(cls, found: os.stat_result) -> Stamp:
         return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+
+    def as_read(self, began: int) -> Stamp:
+        """By which a file is known that was read from `began` (ns since 1970) on.
+
+        When it had just been changed, the next change could have the same date: then it is one that no file
+        has, so that it will be read again (git does the same, and calls such files racy).
+        """
+        tick = COARSE_TICK if self.mtime_ns % NS == 0 else TICK
+        is_past = not -NS < began - self.mtime_ns < tick
+        return self if is_past else Stamp(self.size, NO_DATE, self.inode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class Inside:
         self._lock = threading.Lock()
         self._top = os.open(root, PASSING)
         self._identity = _identity(os.fstat(self._top))
+        self.mark: bytes | None = None  # what its `.evstore/folder` holds
 
     def close(self) -> None:
         os.close(self._top)
@@ -154,16 +155,28 @@ class Inside:
             return os.dup(self._top)
 
     def _return_to_top(self) -> None:
-        """The disk may have been mounted anew, with other numbers: then our own directory is there."""
+        """The disk may have been mounted anew, with other numbers: then our own directory is there, with our mark."""
         try:
             top = os.open(self._root, PASSING)
         except NotADirectoryError:
             raise FolderGone from None
-        if not _exists(STATE, top):
+        if not self._is_ours(top):
             os.close(top)
             raise FolderGone
         os.close(self._top)
         self._top, self._identity = top, _identity(os.fstat(top))
+
+    def _is_ours(self, top: int) -> bool:
+        if self.mark is None:
+            return _exists(STATE, top)
+        try:
+            file = os.open(f"{STATE}/folder", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+        except OSError:
+            return False
+        try:
+            return os.read(file, 1024) == self.mark
+        finally:
+            os.close(file)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -60,6 +61,7 @@ def _small(disk: Disk, lot: Iterable[Found], known: KnownChunks) -> list[Read | 
 
 
 def _one(disk: Disk, wanted: Found, known: KnownChunks) -> Read | None:
+    began = time.time_ns()
     try:
         file, found = disk.open(wanted.path)
         with file:
@@ -70,10 +72,11 @@ def _one(disk: Disk, wanted: Found, known: KnownChunks) -> Read | None:
     if not is_whole:
         return None
     body = bodies.prepare(data, known, notebook=wanted.path.endswith(".ipynb"))
-    return Read(body, found)
+    return Read(body, found, began)
 
 
 async def _large(store: Store, disk: Disk, wanted: Found, author: Author) -> Read | None:
+    began = time.time_ns()
     try:
         file, found = await asyncio.to_thread(disk.open, wanted.path)
     except EvstoreError:
@@ -81,13 +84,13 @@ async def _large(store: Store, disk: Disk, wanted: Found, author: Author) -> Rea
     with file:
         notebook = wanted.path.endswith(".ipynb")
         body = await ingest(store, file, found.stamp.size, author, notebook=notebook)
-        return Read(body, found) if Stamp.of(os.fstat(file.fileno())) == found.stamp else None
+        return Read(body, found, began) if Stamp.of(os.fstat(file.fileno())) == found.stamp else None
 
 
 async def _store_ahead(store: Store, found: Sequence[Read | None], author: Author) -> list[Read | None]:
     chunks = {chunk.digest: chunk for one in found if one for chunk in one.body.chunks}
     stored = await store.put_chunks(list(chunks.values()), author)
-    return [one and Read(_named(one.body, stored), one.found) for one in found]
+    return [one and one._replace(body=_named(one.body, stored)) for one in found]
 
 
 def _named(body: Body, stored: dict[bytes, int]) -> Body:

@@ -30,6 +30,7 @@ from evstore.events import (
     Recorded,
 )
 from evstore.folder.disk import Changed, Disk, Found, Occupied, Stamp, What
+from evstore.folder.power_loss import PowerLoss
 from evstore.folder.state import Known, State
 from evstore.log import bodies, log
 from evstore.paths import ContentPath
@@ -38,22 +39,26 @@ from evstore.projections import tree
 logger = logging.getLogger(__name__)
 
 BLOCK = 1024 * 1024  # bytes read at a time
+MAX_TRASHED = 200  # bytes of a name that are kept in the trash
 Plain = Mapping[Digest, bytes]  # bodies that are in memory anyway
 EMPTY = hashlib.sha256(b"").digest()
+NEVER_MADE = Known(Stamp(0, 0, 0), None)  # of a directory that could not be made
 
 
 @dataclass(slots=True)
 class Outcome:
     """What came of writing to the disk."""
 
-    failed: dict[Offset, EvstoreError] = field(default_factory=dict[Offset, EvstoreError])
-    entries: set[EntryId] = field(default_factory=set[EntryId])  # that are not on the disk as they should be
+    failed: dict[Offset, EvstoreError] = field(default_factory=dict[Offset, EvstoreError])  # events
+    refused: dict[EntryId, EvstoreError] = field(default_factory=dict[EntryId, EvstoreError])  # to be written
     dirty: set[ContentPath] = field(default_factory=set[ContentPath])  # directories to look at again
     written: set[ContentPath] = field(default_factory=set[ContentPath])  # what was changed by us
     files: dict[ContentPath, Stamp] = field(default_factory=dict[ContentPath, Stamp])  # written as a whole
     glances: dict[ContentPath, tuple[Stamp | None, Stamp | None]] = field(
         default_factory=dict[ContentPath, tuple[Stamp | None, Stamp | None]]
     )  # directories in which nobody else has changed a name between two glances
+    moved: bool = False  # paths lead elsewhere than before
+    doubtful: bool = False  # everything is to be looked at again
 
     def wrote(self, path: ContentPath, stamp: Stamp, before: Stamp | None, after: Stamp | None) -> None:
         """A file is at its place; with glances at its directory just before and just after."""
@@ -68,18 +73,33 @@ class Writer:
     def __init__(self, disk: Disk, state: State) -> None:
         self._disk = disk
         self._state = state
+        self.power_loss: PowerLoss | None = None  # what is damaged is written over
 
     def apply(self, tx: Tx, recorded: Sequence[Recorded], plain: Plain) -> Outcome:
         """Do on the disk what these events say, in their order, just after they have happened."""
         outcome = Outcome()
         last = {one.entry: one.offset for one in recorded if isinstance(one.event, FileSaved | FileRestored)}
         for one in recorded:
+            outcome.moved |= isinstance(one.event, EntryMoved | EntryDeleted | EntryUndeleted)
             try:
                 self._carry_out(tx, one, last.get(one.entry), plain, outcome)
             except EvstoreError as error:
                 outcome.failed[one.offset] = error
-                outcome.entries.add(one.entry)
+                self._did_not_happen(tx, one, error, outcome)
         return outcome
+
+    def _did_not_happen(self, tx: Tx, one: Recorded, error: EvstoreError, outcome: Outcome) -> None:
+        """Bytes wait to be written; otherwise the log shall follow the disk, which a comparison sees to."""
+        entry, offset = one.entry, one.offset
+        if isinstance(one.event, FileSaved | FileRestored | EntryUndeleted) or (
+            isinstance(one.event, EntryCreated) and one.event.kind is Kind.FILE
+        ):
+            outcome.refused[entry] = error
+            return
+        if isinstance(one.event, EntryCreated):
+            self._state.note(entry, NEVER_MADE)  # so it is missed, and no file that must be written yet
+        places = (tree.path_of(tx, entry, moment) for moment in (offset - 1, offset))
+        outcome.dirty.update(path.parent for path in places if path is not None)
 
     def _carry_out(
         self, tx: Tx, one: Recorded, last_save: Offset | None, plain: Plain, outcome: Outcome
@@ -115,8 +135,7 @@ class Writer:
         try:
             self._put(tx, entry, {}, outcome)
         except EvstoreError as error:
-            outcome.failed[Offset(entry.since)] = error
-            outcome.entries.add(entry.id)
+            outcome.refused[entry.id] = error
 
     def _put(self, tx: Tx, entry: Entry | None, plain: Plain, outcome: Outcome) -> None:
         if entry is None or entry.id == ROOT:
@@ -149,12 +168,13 @@ class Writer:
             return True
         known = self._state.known(tx, entry.id)
         if known is not None and known.stamp == found.stamp:
-            return True
+            return known.digest != entry.digest
+        began = time.time_ns()
         digest, found = self._digest(found.path)
         if (digest or EMPTY) == (entry.digest or EMPTY):
-            self._state.note(entry.id, Known(found.stamp, entry.digest))
+            self._state.note(entry.id, Known(found.stamp.as_read(began), entry.digest))
             return False
-        if digest is None or tx.row("select 1 from bodies where digest = ?", (digest,)):
+        if _has(tx, digest) or (self.power_loss and self.power_loss.is_damage(tx, entry.id, found)):
             return True
         outcome.dirty.add(entry.path.parent)
         return False
@@ -172,7 +192,7 @@ class Writer:
             return
         self._ensure_parents(parent, outcome)
         self._disk.make_directory(parent)
-        outcome.dirty.add(parent.parent)
+        outcome.dirty |= {parent, parent.parent}
 
     def _move(self, old: ContentPath, new: ContentPath, outcome: Outcome) -> None:
         if self._disk.look(old) is None:  # somebody was quicker
@@ -193,10 +213,12 @@ class Writer:
         found, known = self._disk.look(path), self._state.known(tx, entry)
         if found is None:
             return
-        if found.what is What.FILE and known is not None and known.stamp == found.stamp:
+        if found.what is What.FILE and (
+            (known is not None and known.stamp == found.stamp) or _has(tx, self._digest(path)[0])
+        ):
             self._disk.remove_file(path)
         else:
-            self._disk.discard(path, f"{time.time_ns()}-{_short(path.name)}")
+            self._disk.discard(path, trash_name(path))
         self._state.note(entry, None)
         outcome.written.add(path)
 
@@ -237,8 +259,7 @@ class Writer:
                 for one in tree.subtree(tx, found) if came_back else (found,):
                     self._put(tx, one, {}, outcome)
             except EvstoreError as error:
-                outcome.failed[Offset(found.since)] = error
-                outcome.entries.add(found.id)
+                outcome.refused[found.id] = error
         return outcome
 
     def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> None:
@@ -274,14 +295,20 @@ class Writer:
         self._disk.recover(_aside(entry.id), entry.path)
 
 
+def _has(tx: Tx, digest: Digest | None) -> bool:
+    """Whether the log has these bytes, of whatever file; it needs no copy of nothing."""
+    return digest is None or tx.row("select 1 from bodies where digest = ?", (digest,)) is not None
+
+
+def trash_name(path: ContentPath) -> str:
+    """A name in the trash that tells when it was put there, as ns since 1970, and is no longer than a name may be."""
+    name = path.name.encode()[:MAX_TRASHED].decode(errors="ignore")
+    return f"{time.time_ns()}-{name}"
+
+
 def _aside(entry: EntryId) -> str:
     """Where in the trash something waits for its place."""
     return f"moving-{entry.hex()}"
-
-
-def _short(name: str) -> str:
-    """What of a name leaves room for more."""
-    return name.encode()[:200].decode(errors="ignore")
 
 
 def _since(tx: Tx, after: int) -> tuple[list[EntryId], list[Offset]]:

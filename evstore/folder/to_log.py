@@ -37,6 +37,7 @@ class Read(NamedTuple):
 
     body: Body
     found: Found
+    began: int  # when, ns since 1970
 
 
 @dataclass(slots=True)
@@ -155,15 +156,18 @@ class _Taking:
     # -- parts of steps --------------------------------------------------------------
 
     def _save(self, entry: Entry, path: ContentPath) -> None:
-        body, found = self._read[path]
+        body, found, began = self._read[path]
+        stamp = found.stamp.as_read(began)
+        if stamp != found.stamp:
+            self._taken.again.add(path.parent)
         if body.size == 0 and entry.digest is None:  # nothing was ever saved, and nothing is there
-            self._taken.known[entry.id] = Known(found.stamp, None)
+            self._taken.known[entry.id] = Known(stamp, None)
             return
         events = rules.save(entry, body.digest, body.size, modified=found.modified)
         if events:
             self._work.put(body)
         self._decision += events
-        self._taken.known[entry.id] = Known(found.stamp, body.digest)
+        self._taken.known[entry.id] = Known(stamp, body.digest)
 
     def _create(self, path: ContentPath, kind: Kind, found: Found) -> Entry:
         parent = self._at(path.parent)

@@ -1,8 +1,8 @@
 """The working folder as the rest of evstore sees it: the two ways between log and disk, taking turns.
 
-Everything that touches the disk runs on one thread, with a read connection to the log of its own. A *turn*
-is the time in which nobody else changes what is known of the disk: what was committed is carried out in the
-order of the log, and a comparison sees the disk as the log left it.
+Everything that touches the disk runs on one thread, with a read connection to the log of its own (`turns.py`).
+In a turn nobody else changes what is known of the disk: what was committed is carried out in the order of the
+log (`following.py`), and a comparison sees the disk as the log left it.
 """
 
 from __future__ import annotations
@@ -10,55 +10,46 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from evstore.engine.base import Tx
-from evstore.engine.reader import SqliteReader
-from evstore.errors import EvstoreError, Forbidden
-from evstore.events import (
-    Author,
-    CommandId,
-    Digest,
-    EntryDeleted,
-    EntryId,
-    EntryMoved,
-    EntryUndeleted,
-    Offset,
-    Recorded,
-)
-from evstore.folder import state, to_log
-from evstore.folder.comparing import Comparer, Differences, Trust
-from evstore.folder.disk import Disk, Stamp, What
+from evstore.errors import EvstoreError, Forbidden, Stopping
+from evstore.events import Author, Digest, Kind, Recorded
+from evstore.folder import marking, state, to_log
+from evstore.folder.agenda import Agenda, overdue
+from evstore.folder.comparing import Comparer, Differences, Gone, Trust
+from evstore.folder.disk import Disk, FolderGone, Found, What
 from evstore.folder.errors import NoVersions
+from evstore.folder.following import Following
+from evstore.folder.found import NS, TICK, Stamp
 from evstore.folder.ignoring import Ignore
 from evstore.folder.own import own_files
+from evstore.folder.power_loss import PowerLoss
 from evstore.folder.reading import read
 from evstore.folder.state import Known, Noted, State
 from evstore.folder.to_disk import Outcome, Writer
 from evstore.folder.to_log import Read, Taken
+from evstore.folder.turns import Turns
 from evstore.folder.unversioned import Unversioned
 from evstore.folder.watching import Watcher
 from evstore.log import marks
 from evstore.paths import ContentPath
+from evstore.periodic import every
 from evstore.projections import tree
 from evstore.store import Store
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 ACTOR = "disk"
 SEEN = 20_000  # paths of which it is remembered what was last seen there
 NOTE_EVERY = 1.0  # seconds after which the table hears of what is known
-AGAIN = 0.15  # seconds after which a directory with files that are being written is looked at again
-AT_THE_LATEST = 5.0  # seconds after which a file is taken though it is never quiet
 RETRY = 30.0  # seconds after which it is tried again to write what could not be written
+PAUSE = 2.0  # seconds until it is tried again to take in what could not be taken in
 ROOT_PATH = ContentPath("")
 
 
@@ -75,141 +66,105 @@ class WorkingFolder:
         self._max_size = max_size
         self._verify = verify
         self._poll = poll
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="evstore-folder")
-        self._turn = asyncio.Lock()
-        self._applied = 0  # the offset up to which the disk has the log
-        self._queue: list[tuple[Sequence[Recorded], Mapping[Digest, bytes]]] = []
-        self._waiters: list[tuple[Sequence[Recorded], asyncio.Future[None]]] = []
-        self._failed: dict[Offset, EvstoreError] = {}
-        self._own: set[CommandId] = set()  # commands by which the disk is taken in: it has what they say
-        self._wake = asyncio.Event()
         self._seen: OrderedDict[str, Stamp | None] = OrderedDict()
-        self._dirty: dict[ContentPath, float] = {}  # directories to look at, and since when
-        self._everything = False  # the whole folder is to be looked at
-        self._look_again = asyncio.Event()
+        self._agenda = Agenda()
+        self._trouble = ""  # why the folder can't be taken in just now
+        self._noted = 0  # the offset that the table knows
         self._tasks: list[asyncio.Task[None]] = []
+        self._turns: Turns | None = None  # None: not open
+        self._watcher: Watcher | None = None
 
     # -- opening and closing -----------------------------------------------------------
 
     async def open(self) -> None:
-        """Bring log and folder in line; from then on they are kept so, until `close`.
+        """Bring log and folder in line; from then on they are kept so, until `close`, also when this fails.
 
         Raises FolderFailed when the folder can't be used.
         """
         self._disk = await asyncio.to_thread(Disk, self._root)
-        self._reader = SqliteReader(self._db)
+        self._mark = await asyncio.to_thread(marking.mark_of, self._disk)
+        self._turns = Turns(self._db)
         own = own_files(self._disk.root, self._db)
         self._ignore = Ignore(self._disk, max_size=self._max_size, own=own)
         self.unversioned = Unversioned(self._disk, self._ignore, own)
         self._state = State()
         self._writer = Writer(self._disk, self._state)
         self._comparer = Comparer(self._disk, self._state, self._ignore)
-        self._mark = await asyncio.to_thread(_mark_of, self._disk.root)
-        await asyncio.to_thread(self._disk.sweep)
-        noted = await self._store.read(state.noted)
-        just_imported = noted is None and await self._store.read(marks.is_only_imported)
-        self._applied = self._store.offset
-        if noted is not None and noted.mark == self._mark:
-            self._after(await self._run(lambda tx: self._writer.catch_up(tx, noted.offset)))
-        else:
-            await self._store.write(lambda work: state.clear(work.tx), Author.new(ACTOR))
-        self._store.mirror = self
+        self._following = Following(self._turns, self._writer, self._store.offset, self._was_written)
+        just_imported = await self._turns.whole(self._catch_up(self._turns))
         self._watcher = Watcher(self._disk.root, self._is_watched, polling=self._poll)
         await self._watcher.start()  # before the first comparison, so that nothing is missed in between
-        self._tasks = [
-            asyncio.create_task(work)
-            for work in (self._follow(), self._note(), self._watch(), self._keep_looking())
-        ]
+        self._store.mirror = self
         trust = Trust.DATES if just_imported else Trust.NOTHING if self._verify else Trust.STAMPS
-        await self._take([ROOT_PATH], deep=True, trust=trust)
+        self._in_background(self._following.follow())
+        self._agenda.add(await self._take([ROOT_PATH], deep=True, trust=trust))
+        self._writer.power_loss = self._comparer.power_loss = None
         await self.note()
+        self._in_background(
+            self._watch(self._watcher),
+            self._keep_looking(),
+            every(NOTE_EVERY, self._note_changes),
+            every(RETRY, self._try_again),
+        )
+
+    async def _catch_up(self, turns: Turns) -> bool:
+        """Do what the disk lacks of the log. Whether the log has nothing but the files just imported from here."""
+        await asyncio.to_thread(self._disk.sweep)
+        if await asyncio.to_thread(marking.has_rebooted, self._disk):
+            self._writer.power_loss = self._comparer.power_loss = PowerLoss(self._disk)
+        noted = await self._store.read(state.noted)
+        if noted is not None and noted.mark == self._mark:
+            outcome = await turns.run(lambda tx: self._writer.catch_up(tx, noted.offset))
+            self._following.caught_up(outcome)
+            return False
+        await self._store.write(lambda work: state.clear(work.tx), Author.new(ACTOR))
+        return noted is None and await self._store.read(marks.is_only_imported)
+
+    def _in_background(self, *works: Coroutine[Any, Any, None]) -> None:
+        for work in works:
+            self._tasks.append(asyncio.create_task(work))
+            self._tasks[-1].add_done_callback(_report)
 
     def _is_watched(self, directory: ContentPath) -> bool:
         return self._ignore.why(directory, is_directory=True) is None
 
     async def close(self) -> None:
-        """Write what is waiting, note what is known, and stop."""
+        """Write what is waiting, note what is known, and stop. What was begun is ended first."""
+        if self._turns is None:
+            return
+        turns, self._turns = self._turns, None
+        self._comparer.is_stopped = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        if self._store.mirror is not self:
-            return
-        await self._watcher.aclose()
-        with suppress(EvstoreError):
-            async with self._turn:
-                await self._drain()
-            await self.note()
-        self._store.mirror = None
-        self._thread.shutdown()
-        self._reader.shut()
+        if self._watcher is not None:
+            await self._watcher.aclose()
+        await turns.rest()
+        if self._store.mirror is self:
+            with suppress(EvstoreError):
+                await self._end(turns)
+            self._store.mirror = None
+        await turns.close()
+
+    async def _end(self, turns: Turns) -> None:
+        async with turns.lock:
+            await self._following.drain()
+        await self._note(turns)
 
     # -- log -> disk -------------------------------------------------------------------
 
     def heard(self, recorded: Sequence[Recorded], plain: Mapping[Digest, bytes]) -> None:
         """Events that were committed, in the order of the log."""
-        self._queue.append((recorded, plain))
-        self._wake.set()
+        self._following.heard(recorded, plain)
 
     async def reach(self, recorded: Sequence[Recorded]) -> None:
         """Wait until these events are on the disk. Raises what went wrong with them."""
-        if recorded[0].command in self._own:
-            return
-        if recorded[-1].offset > self._applied:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append((recorded, waiter))
-            await waiter
-        else:
-            self._raise_failed(recorded)
+        await self._following.reach(recorded)
 
-    def _raise_failed(self, recorded: Sequence[Recorded]) -> None:
-        errors = [self._failed.pop(one.offset) for one in recorded if one.offset in self._failed]
-        if errors:
-            raise errors[0]
-
-    async def _follow(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            async with self._turn:
-                await self._drain()
-
-    async def _drain(self) -> None:
-        """Carry out what has been committed. Only in a turn."""
-        queue, self._queue = self._queue, []
-        if not queue:
-            return
-        foreign = [(recorded, plain) for recorded, plain in queue if recorded[0].command not in self._own]
-        self._own.difference_update(recorded[0].command for recorded, _ in queue)
-        events = [one for recorded, _ in foreign for one in recorded]
-        bodies = {digest: body for _, plain in foreign for digest, body in plain.items()}
-        try:
-            if events:
-                self._after(await self._run(lambda tx: self._writer.apply(tx, events, bodies)))
-                if any(isinstance(one.event, EntryMoved | EntryDeleted | EntryUndeleted) for one in events):
-                    self._seen.clear()
-        finally:
-            self._applied = queue[-1][0][-1].offset
-            self._answer()
-
-    def _answer(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for recorded, waiter in waiters:
-            if recorded[-1].offset > self._applied:
-                self._waiters.append((recorded, waiter))
-            elif not waiter.done():
-                try:
-                    self._raise_failed(recorded)
-                    waiter.set_result(None)
-                except EvstoreError as error:
-                    waiter.set_exception(error)
-
-    def _after(self, outcome: Outcome) -> None:
-        for offset, error in outcome.failed.items():
-            logger.warning(
-                "The folder does not have what the log says at offset %d: %s", offset, error.message
-            )
-        self._failed |= outcome.failed
+    def _was_written(self, outcome: Outcome) -> None:
+        if outcome.moved or outcome.failed:
+            self._seen.clear()
         for path in outcome.written:
             self._seen.pop(path, None)
             self._seen.pop(path.parent, None)
@@ -218,14 +173,19 @@ class WorkingFolder:
                 self._now_seen(path, now)
         for path, stamp in outcome.files.items():
             self._now_seen(path, stamp)
-        self._look_at(outcome.dirty)
+        self._agenda.add(outcome.dirty, deep=outcome.doubtful)
+
+    async def _try_again(self) -> None:
+        if self._following.unwritten:
+            await self._open_turns.whole(self._in_turn(self._following.try_again))
 
     # -- disk -> log -------------------------------------------------------------------
 
     async def before(self, paths: Sequence[ContentPath]) -> None:
-        """See what is on the disk at these paths, and whether it may be changed. Raises Forbidden."""
+        """See what is on the disk at these paths, and whether it may be changed. Raises Forbidden, FolderGone."""
+        self._disk.look(ROOT_PATH)
         for path in paths:
-            await self.look(path)
+            await self._look(path)
         for path in paths:
             if (reason := self.unversioned.why(path)) is not None:
                 raise NoVersions(f"{path} has no versions: {reason}.")
@@ -237,12 +197,21 @@ class WorkingFolder:
         return all(os.access(place, os.W_OK | os.X_OK) for place in places if os.path.isdir(place))
 
     async def look(self, path: ContentPath) -> None:
-        """Take in what has happened at `path` on the disk, if the watcher has not told yet."""
+        """Take in what has happened at `path` on the disk, if the watcher has not told yet; if that fails, the log has to do."""
+        try:
+            await self._look(path)
+        except EvstoreError as error:
+            self._put_off({path, path.parent}, error)
+
+    async def _look(self, path: ContentPath) -> None:
         stat = self._disk.glance(path)
         if stat is not None and self._seen.get(path) == stat:
             return
-        if not await self._is_known(path):
-            await self._take({path, path.parent}, hurry=True)
+        began = time.time_ns()
+        if not await self._open_turns.whole(self._is_known(path)):
+            self._agenda.add_later(await self._take({path, path.parent}, hurry=True))
+        if stat is not None and stat.as_read(began) != stat:
+            return  # the next change could look the same
         self._now_seen(path, stat)
 
     def _now_seen(self, path: ContentPath, stamp: Stamp | None) -> None:
@@ -264,9 +233,9 @@ class WorkingFolder:
             known = self._state.known(tx, entry.id)
             return found.what is What.FILE and known == Known(found.stamp, entry.digest)
 
-        async with self._turn:
-            await self._drain()
-            return await self._run(compare)
+        async with self._open_turns.lock:
+            await self._following.drain()
+            return await self._open_turns.run(compare)
 
     def _is_new(self, tx: Tx, directory: ContentPath) -> bool:
         """Whether the disk has this directory, or one that it would be in, and the log has not."""
@@ -277,38 +246,50 @@ class WorkingFolder:
             directory = directory.parent
         return False
 
-    async def _watch(self) -> None:
-        async for changes in self._watcher.changes():
-            self._everything = self._everything or changes.everything
-            self._look_at(changes.paths)
-
-    def _look_at(self, directories: Iterable[ContentPath], *, later: bool = False) -> None:
-        now = time.monotonic()
-        for path in directories:
-            self._dirty.setdefault(path, now)
-        if self._dirty:
-            if later:
-                asyncio.get_running_loop().call_later(AGAIN, self._look_again.set)
-            else:
-                self._look_again.set()
+    async def _watch(self, watcher: Watcher) -> None:
+        async for changes in watcher.changes():
+            self._agenda.add(changes.paths, deep=changes.everything)
 
     async def _keep_looking(self) -> None:
         while True:
-            await self._look_again.wait()
-            self._look_again.clear()
-            dirty, self._dirty = self._dirty, {}
-            deep, self._everything = self._everything, False
-            overdue = time.monotonic() - AT_THE_LATEST
+            await self._agenda.wait()
+            since, deep = self._agenda.take()
+            late = overdue(since)
             try:
-                late = {path for path, since in dirty.items() if since < overdue}
-                for paths, hurry in ((late, True), (dirty.keys() - late, False)):
+                for paths, hurry in ((late, True), (since.keys() - late, False)):
                     if paths:
-                        busy = await self._take(paths, deep=deep, hurry=hurry)
-                        for path in busy:
-                            self._dirty.setdefault(path, dirty.get(path, time.monotonic()))
+                        again = await self._take(paths, deep=deep, hurry=hurry)
+                        self._agenda.add_later(
+                            again, since={path: since.get(path, 0) for path in again & since.keys() - late}
+                        )
             except EvstoreError as error:
-                logger.warning("What has changed in the folder could not be taken in: %s", error.message)
-            self._look_at((), later=True)
+                self._put_off(since, error, deep=deep)
+            else:
+                self._trouble = ""
+
+    def _put_off(
+        self, directories: Iterable[ContentPath], error: EvstoreError, *, deep: bool = False
+    ) -> None:
+        """Look at these later: now it is not possible. What is always the same is said once."""
+        if self._turns is None:
+            return
+        if error.message != self._trouble:
+            logger.warning("What has changed in the folder can't be taken in now: %s", error.message)
+        self._trouble = error.message
+        self._agenda.add_later(directories, deep=deep or isinstance(error, FolderGone), seconds=PAUSE)
+
+    async def settled(self) -> None:
+        """Return once all that has happened on both sides until now is on the other. Raises what makes that impossible."""
+        while True:
+            since, _ = self._agenda.take()
+            try:
+                again = await self._take({ROOT_PATH, *since}, deep=True, hurry=True)
+            except BaseException:
+                self._agenda.add(since, deep=True)
+                raise
+            if not again and not self._agenda:
+                return
+            await asyncio.sleep(TICK / NS)
 
     async def _take(
         self,
@@ -320,111 +301,127 @@ class WorkingFolder:
     ) -> set[ContentPath]:
         """Compare these directories with the tree, and take in what is different. Returns those to look at again."""
         directories = list(directories)
-        author = Author.new(ACTOR)
-        async with self._turn:
-            await self._drain()
-            found = await self._run(
-                lambda tx: self._comparer.compare(tx, directories, deep=deep, hurry=hurry, trust=trust)
-            )
-            self._tell(found)
-            await self._write_out(found.unwritten)
+        found = await self._open_turns.whole(self._compare(directories, deep=deep, hurry=hurry, trust=trust))
         again = set(found.busy)
         if found.any:
+            author = Author.new(ACTOR)
             files = [one.found for one in found.appeared if one.found.what is What.FILE]
             files += [one.found for one in found.changed]
             bodies, failed = await read(self._store, self._disk, files, author)
             again.update(path.parent for path in failed)
-            again |= await self._take_in(found, bodies, author)
+            again |= await self._open_turns.whole(self._take_in(found, bodies, author))
         return again
+
+    async def _compare(
+        self, directories: Sequence[ContentPath], *, deep: bool, hurry: bool, trust: Trust
+    ) -> Differences:
+        async with self._open_turns.lock:
+            await self._following.drain()
+            found = await self._open_turns.run(
+                lambda tx: self._comparer.compare(tx, directories, deep=deep, hurry=hurry, trust=trust)
+            )
+            await self._following.write_out(found.unwritten)
+        for path, reason in found.unreadable.items():
+            logger.info("%s is not taken in: %s", path, reason)
+        if found.rules_changed and self._watcher is not None:
+            self._watcher.refresh()
+        return found
 
     async def _take_in(
         self, found: Differences, bodies: dict[ContentPath, Read], author: Author
     ) -> set[ContentPath]:
-        async with self._turn:
-            await self._drain()
-            still = await self._run(
-                lambda tx: {path: one for path, one in bodies.items() if self._is_still(one)}
-            )
-            self._own.add(author.command)
-            weight = sum(one.body.weight for one in still.values())
+        turns = self._open_turns
+        async with turns.lock:
+            await self._following.drain()
+            still, again = await turns.run(lambda tx: self._still(found, bodies))
+            self._following.own(author.command)
             try:
+                weight = sum(one.body.weight for one in still.values())
                 taken = await self._store.write(
                     lambda work: to_log.take(work, found, still), author, weight=weight
                 )
             finally:
-                await self._drain()
-                self._own.discard(author.command)
-            await self._run(lambda tx: self._remember(taken))
-        changed = {path.parent for path in bodies.keys() - still.keys()}
-        return taken.again | changed
+                await self._following.drain()
+                self._following.own_is_done(author.command)
+            await turns.run(lambda tx: self._remember(taken))
+        return taken.again | again
 
-    def _is_still(self, one: Read) -> bool:
-        with suppress(EvstoreError):
-            there = self._disk.look(one.found.path)
-            return there is not None and there.stamp == one.found.stamp
+    def _still(
+        self, found: Differences, bodies: dict[ContentPath, Read]
+    ) -> tuple[dict[ContentPath, Read], set[ContentPath]]:
+        """Which files are as they were read; and the directories where something is not as it was compared.
+
+        What has come back is no longer gone in `found`, and a directory that has gone again has not appeared.
+        """
+        again: set[ContentPath] = set()
+        still = {path: one for path, one in bodies.items() if self._is_as(one.found, again)}
+        found.appeared = [
+            one
+            for one in found.appeared
+            if one.found.what is What.FILE or self._is_as(one.found, again, only_inode=True)
+        ]
+        found.gone = [one for one in found.gone if self._is_gone(one, again)]
+        return still, again
+
+    def _is_as(self, found: Found, again: set[ContentPath], *, only_inode: bool = False) -> bool:
+        there = self._disk.look(found.path)
+        if there is not None and there.what is found.what:
+            same = there.stamp.inode == found.stamp.inode if only_inode else there.stamp == found.stamp
+        else:
+            same = False
+        if not same:
+            again.add(found.path.parent)
+        return same
+
+    def _is_gone(self, one: Gone, again: set[ContentPath]) -> bool:
+        there = self._disk.look(one.path)
+        if there is None or (there.what is What.DIRECTORY) != (one.kind is Kind.DIRECTORY):
+            return True
+        if self._comparer.is_left_out(there):
+            return True
+        again.add(one.path.parent)
         return False
 
     def _remember(self, taken: Taken) -> None:
         for entry, known in taken.known.items():
             self._state.note(entry, known)
 
-    def _tell(self, found: Differences) -> None:
-        for path, reason in found.unreadable.items():
-            logger.info("%s is not taken in: %s", path, reason)
-
-    async def _write_out(self, entries: Sequence[EntryId]) -> None:
-        """Write what the log has and the disk has not."""
-        if not entries:
-            return
-
-        def write(tx: Tx) -> Outcome:
-            outcome = Outcome()
-            for entry in entries:
-                found = tree.by_id(tx, entry)
-                for one in tree.subtree(tx, found) if found is not None else ():
-                    self._writer.put(tx, one, outcome)
-            return outcome
-
-        self._after(await self._run(write))
-
     # -- what is known -----------------------------------------------------------------
 
     async def note(self) -> None:
         """Write down what is known of the disk, and up to where it has the log."""
-        async with self._turn:
-            changes = await self._run(lambda tx: self._state.changes())
-            noted = Noted(self._mark, self._applied)
+        await self._open_turns.whole(self._note(self._open_turns))
+
+    async def _note_changes(self) -> None:
+        if self._following.applied != self._noted or self._state.has_changes:
+            try:
+                await self.note()
+            except EvstoreError as error:  # a crash costs more work then, and no more
+                self._noted = self._following.applied
+                logger.warning("What is known of the folder could not be noted: %s", error.message)
+
+    async def _note(self, turns: Turns) -> None:
+        async with turns.lock:
+            changes = await turns.run(lambda tx: self._state.changes())
+            noted = Noted(self._mark, self._following.applied)
         # or, after a power failure, what was not on the disk yet would be taken for changes that somebody made there
         await asyncio.to_thread(self._disk.sync)
         await self._store.write(lambda work: state.put(work.tx, changes, noted), Author.new(ACTOR))
-        await self._run(lambda tx: self._state.stored(changes))
+        self._noted = noted.offset
+        await turns.run(lambda tx: self._state.stored(changes))
 
-    async def _note(self) -> None:
-        written = self._applied
-        while True:
-            await asyncio.sleep(NOTE_EVERY)
-            if self._applied != written or self._state.has_changes:
-                written = self._applied
-                try:
-                    await self.note()
-                except EvstoreError as error:  # a crash costs more work then, and no more
-                    logger.warning("What is known of the folder could not be noted: %s", error.message)
+    async def _in_turn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with self._open_turns.lock:
+            await work()
 
-    async def _run(self, work: Callable[[Tx], T]) -> T:
-        """Do `work` on the folder's thread, which sees the log as it is now."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._reader.query, work)
+    @property
+    def _open_turns(self) -> Turns:
+        if self._turns is None:
+            raise Stopping
+        return self._turns
 
 
-def _mark_of(root: Path) -> str:
-    """The folder's own mark, by which it is known again wherever it is mounted; made when there is none."""
-    file = root / ".evstore" / "folder"
-    with suppress(FileNotFoundError):
-        return file.read_text()
-    mark = secrets.token_hex(16)
-    try:
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        file.write_text(mark)
-    except OSError:  # nobody can write here: then it will be known by what the system calls it
-        found = root.stat()
-        return f"{found.st_dev}:{found.st_ino}"
-    return mark
+def _report(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.error("What keeps the folder in line with the log has failed", exc_info=error)

@@ -82,6 +82,7 @@ def test_one_signal_stops_it_and_its_kernels(folder: Path, number: signal.Signal
         assert gone(kernel)
         assert sorted(path.name for path in server.db.parent.iterdir()) == [
             ".gitignore",
+            "boot",
             "cookie_secret",
             "folder",
             "log.db",
