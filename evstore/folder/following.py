@@ -127,17 +127,13 @@ class Following:
 
     def _take_note(self, outcome: Outcome) -> None:
         for offset, error in outcome.failed.items():
-            # what somebody has just put in the way is no fault of the folder's
-            level = logging.INFO if isinstance(error, NotFound | Exists) else logging.WARNING
-            logger.log(
-                level, "The folder does not have what the log says at offset %d: %s", offset, error.message
-            )
+            _tell(f"The folder does not have what the log says at offset {offset}", error)
             self._failed[offset] = error
         while len(self._failed) > REMEMBERED:
             self._failed.popitem(last=False)
         if not outcome.failed:  # which has been told
             for entry in outcome.refused.keys() - self.unwritten:
-                logger.warning("The folder lacks what is in the log: %s", outcome.refused[entry].message)
+                _tell("The folder does not have something that is in the log", outcome.refused[entry])
         self.unwritten |= outcome.refused.keys()
         self._done(outcome)
 
@@ -157,3 +153,9 @@ class Following:
                     waiter.set_result(None)
                 except EvstoreError as error:
                     waiter.set_exception(error)
+
+
+def _tell(what: str, why: EvstoreError) -> None:
+    # what somebody has just put in the way, or taken away, is no fault of the folder's
+    level = logging.INFO if isinstance(why, NotFound | Exists) else logging.WARNING
+    logger.log(level, "%s: %s", what, why.message)

@@ -275,11 +275,6 @@ class Sides(RuleBasedStateMachine):
             self._nothing_is_wrong()
         except BaseException as error:
             error.add_note("\n".join(self.trace))
-            import traceback
-
-            open("/tmp/both_fail.txt", "a").write(
-                "=======\n" + "".join(traceback.format_exception(error)[-8:])[-4000:]
-            )  # DEBUG
             raise
 
     def _nothing_is_wrong(self) -> None:
