@@ -259,6 +259,48 @@ async def test_a_module_that_was_just_saved_is_imported(lab: Lab, served: Served
     ]
 
 
+async def test_an_open_notebook_follows_a_rename_on_the_disk(lab: Lab, served: Served) -> None:
+    lab.watch.gone(project.CHANGED)
+    path, moved = f"{project.FILES}/{project.CHANGED}", f"{project.FILES}/Moved.ipynb"
+    await to_notebooks(lab)
+    await lab.open_file(project.CHANGED)
+    await lab.idle()
+    git(served.folder, "mv", path, moved)
+    await lab.tab("Moved.ipynb").wait_for()
+    await lab.file("Moved.ipynb").wait_for()
+    await lab.idle()
+    assert [one["path"] for one in await served.get("api/sessions")] == [moved]
+    await edit_and_save(lab, "'under its new name'")
+    assert project.status(served.folder) == [f'RM "{path}" -> {moved}']
+
+
+async def test_a_text_file_that_somebody_else_saves(lab: Lab, served: Served) -> None:
+    file = served.folder / "README.md"
+    was = file.read_text()
+    await lab.open_file(file.name, "Editor")
+    editor = lab.page.locator(".jp-FileEditor .cm-content")
+    await expect(editor).to_contain_text("NBClient")
+    new = file.with_name("README.md.new")  # as editors save: a new file in the place of the old one
+    new.write_text("Saved by an editor.\n" + was)
+    new.rename(file)
+    await editor.click()
+    await lab.page.keyboard.press("Control+Home")
+    await lab.page.keyboard.insert_text("Typed in the browser.\n")
+    await lab.page.keyboard.press("Control+s")
+    await lab.dialog.filter(has_text=ASKS).wait_for()
+    await lab.accept("Overwrite")
+    await lab.saved()
+    assert file.read_text() == "Typed in the browser.\n" + was
+    me, versions = await user(lab), await saves(served, file.name)
+    assert [one["actor"] for one in versions][:2] == [me, "disk"]
+    assert await served.read_at(file.name, versions[1]["offset"]) == b"Saved by an editor.\n" + was.encode()
+    await lab.page.keyboard.insert_text("More.\n")
+    await lab.page.keyboard.press("Control+s")
+    await lab.saved()
+    assert await lab.dialog.count() == 0
+    assert file.read_text() == "Typed in the browser.\nMore.\n" + was
+
+
 async def test_a_server_that_was_restarted_changes_nothing(
     chromium: Browser, shots: Path, tmp_path: Path
 ) -> None:
