@@ -9,12 +9,17 @@ import logging
 import os
 import resource
 from pathlib import Path
+from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 
-from evstore import notebooks
+from evstore import naming, notebooks
+from evstore.folder.disk import Disk
+from evstore.folder.ignoring import Ignore
+from evstore.paths import ContentPath
 from tests.helpers import Reply, Server, StartServer
 
 KIB = 1024
@@ -688,3 +693,72 @@ async def test_a_link_that_is_swapped_all_the_time_shows_nothing_from_outside(
         stop.set()
         await swapping
     assert (outside / "x.txt").read_text() == "secret" and (folder / "kept" / "x.txt").read_text() == "fine"
+
+
+# -- all of it, against the rules -------------------------------------------------------
+
+
+NAMES = ("a.txt", "b.csv", "c.md", "data", "node_modules", "old~", "x.pyc", "build", "ä b")
+PATTERNS = ("data/", "*.csv", "/build", "!b.csv", "a.*", "build/*.txt", "**/ä*", "*", "!*/")
+
+
+def grow(folder: Path, random: Random, depth: int = 0) -> None:
+    """A directory of any shape."""
+    if random.random() < 0.4:
+        (folder / ".evstoreignore").write_text("\n".join(random.sample(PATTERNS, 2)))
+    for name in random.sample(NAMES, 5):
+        if depth < 3 and random.random() < 0.4:
+            (folder / name).mkdir()
+            grow(folder / name, random, depth + 1)
+        elif random.random() < 0.1:
+            (folder / name).symlink_to(random.choice(NAMES))
+        else:
+            (folder / name).write_bytes(b"\n" * random.choice((0, 3, LIMIT, LIMIT + 1)))
+
+
+def expected(folder: Path, ignore: Ignore) -> dict[str, bool]:
+    """What is to be seen below `folder`, without following links, and whether it has versions."""
+    seen: dict[str, bool] = {}
+    for file in sorted(folder.rglob("*")):
+        path = ContentPath(file.relative_to(folder).as_posix())
+        if path.hidden or any(naming.unlisted(name) for name in path.names):
+            continue
+        if file.is_symlink():
+            if file.exists() and not file.resolve().name.startswith("."):
+                seen[path] = False
+        else:
+            size = 0 if file.is_dir() else file.stat().st_size
+            seen[path] = ignore.why(path, is_directory=file.is_dir(), size=size) is None
+    return seen
+
+
+async def below(server: Server, folder: Path, path: str = "") -> dict[str, bool]:
+    """What the API shows below a path, without following links."""
+    seen: dict[str, bool] = {}
+    for one in (await model(server, quote(path)))["content"]:
+        seen[one["path"]] = one.get("versioned", True)
+        if one["type"] == "directory" and not (folder / one["path"]).is_symlink():
+            seen |= await below(server, folder, one["path"])
+    return seen
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_api_shows_what_the_rules_say(server: Server, folder: Path, seed: int) -> None:
+    grow(folder, Random(seed))
+    wanted = expected(folder, Ignore(Disk(folder), max_size=LIMIT))
+    assert set(wanted.values()) == {True, False}
+    async with asyncio.timeout(20):
+        while await below(server, folder) != wanted:
+            await asyncio.sleep(0.1)
+    for path, versioned in wanted.items():
+        found = await model(server, quote(path), "?content=0")
+        assert found.get("versioned", True) == versioned
+        if found["type"] != "directory" and not (folder / path).is_symlink():
+            reply = await server.fetch("GET", f"/files/{quote(path)}")
+            assert reply.body == (folder / path).read_bytes()
+            saved = await put(server, quote(path), f"saved {path}")
+            assert saved.status == 200 and (folder / path).read_text() == f"saved {path}"
+    now = Ignore(Disk(folder), max_size=LIMIT)  # what was too large is not any more
+    async with asyncio.timeout(20):
+        while await below(server, folder) != expected(folder, now):
+            await asyncio.sleep(0.1)
