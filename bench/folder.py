@@ -69,7 +69,7 @@ def paths(files: int) -> Iterator[str]:
         if index < files // BIG:
             yield f"big/file-{index:06}.csv"
         else:
-            topic = index // TOPIC
+            topic = (index - files // BIG) // TOPIC
             yield f"area-{topic // AREA:02}/topic-{topic % AREA:02}/file-{index:06}.py"
 
 

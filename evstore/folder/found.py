@@ -51,8 +51,7 @@ class Stamp(NamedTuple):
         return self if is_past else Stamp(self.size, NO_DATE, self.inode)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Something on the disk."""
 
     path: ContentPath
@@ -63,12 +62,12 @@ class Found:
 
     @classmethod
     def of(cls, path: ContentPath, found: os.stat_result) -> Found:
-        born: float | None = getattr(found, "st_birthtime", None)
+        mode, born = found.st_mode, getattr(found, "st_birthtime", None)
         return cls(
             path,
-            WHAT.get(stat.S_IFMT(found.st_mode), What.OTHER),
-            Stamp.of(found),
-            stat.S_IMODE(found.st_mode),
+            WHAT.get(stat.S_IFMT(mode), What.OTHER),
+            Stamp(found.st_size, found.st_mtime_ns, found.st_ino),
+            stat.S_IMODE(mode),
             None if born is None else clamped(int(born * 1_000_000)),
         )
 

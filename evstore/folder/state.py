@@ -8,7 +8,6 @@ the log is followed again from the last offset that was noted, and a stamp that 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from evstore.engine.base import Tx
@@ -26,8 +25,10 @@ where p.parent = ? and p.until = ?
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+KINDS = {kind.value: kind for kind in Kind}
+
+
+class Known(NamedTuple):
     """What lies on the disk for an entry."""
 
     stamp: Stamp
@@ -78,12 +79,13 @@ class State:
 
     def members(self, tx: Tx, directory: EntryId) -> Iterator[Member]:
         """What a directory of the tree holds now."""
+        fresh = self._fresh
         for row in tx.rows(_MEMBERS, (directory, tree.FOREVER)):
             entry, name, kind, digest, bytes_, modified, size, mtime, inode, there = row
             known = None if size is None else Known(Stamp(size, mtime, inode), there)
-            if entry in self._fresh:
-                known = self._fresh[entry]
-            yield Member(entry, name, Kind(kind), digest, bytes_, modified, known)
+            if entry in fresh:
+                known = fresh[entry]
+            yield Member(entry, name, KINDS[kind], digest, bytes_, modified, known)
 
     def note(self, entry: EntryId, known: Known | None) -> None:
         """Remember what lies on the disk for an entry; None: nothing."""

@@ -28,6 +28,7 @@ from evstore.folder.errors import NoVersions
 from evstore.folder.following import Following
 from evstore.folder.found import NS, TICK, Stamp
 from evstore.folder.ignoring import Ignore
+from evstore.folder.lots import Lot, lots
 from evstore.folder.own import own_files
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.reading import read
@@ -309,7 +310,8 @@ class WorkingFolder:
             files += [one.found for one in found.changed]
             bodies, failed = await read(self._store, self._disk, files, author)
             again.update(path.parent for path in failed)
-            again |= await self._open_turns.whole(self._take_in(found, bodies, author))
+            for lot in lots(found, bodies):  # all of them by the same author: to the history it is one group
+                again |= await self._open_turns.whole(self._take_in(lot, author))
         return again
 
     async def _compare(
@@ -327,9 +329,8 @@ class WorkingFolder:
             self._watcher.refresh()
         return found
 
-    async def _take_in(
-        self, found: Differences, bodies: dict[ContentPath, Read], author: Author
-    ) -> set[ContentPath]:
+    async def _take_in(self, lot: Lot, author: Author) -> set[ContentPath]:
+        found, bodies = lot
         turns = self._open_turns
         async with turns.lock:
             await self._following.drain()
