@@ -54,17 +54,8 @@ class Outcome:
     dirty: set[ContentPath] = field(default_factory=set[ContentPath])  # directories to look at again
     written: set[ContentPath] = field(default_factory=set[ContentPath])  # what was changed by us
     files: dict[ContentPath, Stamp] = field(default_factory=dict[ContentPath, Stamp])  # written as a whole
-    glances: dict[ContentPath, tuple[Stamp | None, Stamp | None]] = field(
-        default_factory=dict[ContentPath, tuple[Stamp | None, Stamp | None]]
-    )  # directories in which nobody else has changed a name between two glances
     moved: bool = False  # paths lead elsewhere than before
     doubtful: bool = False  # everything is to be looked at again
-
-    def wrote(self, path: ContentPath, stamp: Stamp, before: Stamp | None, after: Stamp | None) -> None:
-        """A file is at its place; with glances at its directory just before and just after."""
-        self.files[path] = stamp
-        first, last = self.glances.get(path.parent, (before, before))
-        self.glances[path.parent] = (first if last == before else before, after)
 
 
 class Writer:
@@ -152,14 +143,14 @@ class Writer:
             return
         pieces = self._pieces(tx, entry.digest, plain)
         replacing = "nothing" if found is None or found.what is not What.FILE else found.stamp
-        before = self._disk.glance(entry.path.parent)
         try:
             stamp = self._disk.write(entry.path, pieces, modified=entry.modified, replacing=replacing)
         except Changed:  # at the last moment: that is the newest version then
             outcome.dirty.add(entry.path.parent)
             return
         self._state.note(entry.id, Known(stamp, entry.digest))
-        outcome.wrote(entry.path, stamp, before, self._disk.glance(entry.path.parent))
+        outcome.written.add(entry.path)
+        outcome.files[entry.path] = stamp
 
     def _may_replace(self, tx: Tx, entry: Entry, found: Found, outcome: Outcome) -> bool:
         """Whether what lies there is known to the log, and is not what shall lie there already."""

@@ -169,9 +169,6 @@ class WorkingFolder:
         for path in outcome.written:
             self._seen.pop(path, None)
             self._seen.pop(path.parent, None)
-        for path, (before, now) in outcome.glances.items():
-            if before is not None and self._seen.get(path) == before:
-                self._now_seen(path, now)
         for path, stamp in outcome.files.items():
             self._now_seen(path, stamp)
         self._agenda.add(outcome.dirty, deep=outcome.doubtful)

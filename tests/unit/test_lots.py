@@ -23,7 +23,7 @@ def found(path: ContentPath, what: What = What.FILE) -> Found:
 
 
 def read_as(path: ContentPath, digest: Digest) -> Read:
-    return Read(Body(digest, 1), found(path))
+    return Read(Body(digest, 1), found(path), 0)
 
 
 @st.composite
