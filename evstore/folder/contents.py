@@ -22,6 +22,7 @@ from evstore.entry import Entry
 from evstore.errors import EvstoreError, Invalid, NotFound
 from evstore.events import Author, Offset
 from evstore.folder.errors import FolderGone, NoVersions, Unreadable
+from evstore.folder.to_disk import trash_name
 from evstore.folder.unversioned import BLOCK, LINK, OnDisk, Unversioned, tag_of
 from evstore.folder.working import WorkingFolder
 from evstore.ingest import ingest
@@ -241,7 +242,8 @@ class FolderContents(Contents):
         except NOT_IN_LOG as error:
             if await self._find(path) is None:
                 raise await self.explain(path, error) from None
-        name = await self._do(self._disk.discard, path)
+        name = trash_name(path)
+        await self._do(self._disk.discard, path, name)
         logger.info(
             "%s had no versions; it was not deleted for good: it is .evstore/trash/%s now", path, name
         )

@@ -181,9 +181,17 @@ class Disk:
     # changing
 
     def write(
-        self, path: ContentPath, pieces: Iterable[bytes], *, modified: int, replacing: Replacing = "anything"
+        self,
+        path: ContentPath,
+        pieces: Iterable[bytes],
+        *,
+        modified: int,
+        replacing: Replacing = "anything",
+        durable: bool = False,
     ) -> Stamp:
-        """Make `pieces` the file's contents, all at once, changed at `modified` (µs since 1970). Not synced to the disk.
+        """Make `pieces` the file's contents, all at once, changed at `modified` (µs since 1970).
+
+        Synced to the disk only if `durable`; then a power failure leaves the old contents or the new ones.
 
         It keeps the mode, and as far as possible owner and attributes, of the file that it replaces.
         `replacing` says what may be there at the last moment: "nothing", the file of a Stamp, or "anything";
@@ -193,7 +201,7 @@ class Disk:
         check_path(path)
         _check_not_root(path)
         with changing(path), self._parent(path) as (directory, name):
-            return write(self._inside, Target(path, directory, name, replacing), pieces, modified)
+            return write(self._inside, Target(path, directory, name, replacing, durable), pieces, modified)
 
     def make_directory(self, path: ContentPath) -> Stamp:
         """Make a directory, unless it is there. Raises Occupied when something else is, and as `write` does."""

@@ -25,7 +25,7 @@ from evstore.errors import Forbidden, NotFound, TooLarge, Unprocessable
 from evstore.events import Digest, EntryId, Kind
 from evstore.folder.disk import Changed, Disk, Found, Stamp, What
 from evstore.folder.ignoring import Ignore
-from evstore.paths import MAX_NAME, ContentPath, check_name
+from evstore.paths import ContentPath, check_name
 
 NOBODY = EntryId(b"")  # what is not in the log has no id
 MAX_LINKS = 40  # on the way to a file, as Linux has it
@@ -297,11 +297,12 @@ class Unversioned:
     ) -> None:
         """Give the file these bytes, changed at `modified` (µs since 1970; None: now). With `new`, raises Changed when something is there.
 
-        Raises as `Disk.write`, Forbidden for links.
+        It is on stable storage afterwards: what the log has not is nowhere else. Raises as `Disk.write`, Forbidden for links.
         """
         self.check_way(path)
         moment = time.time_ns() // 1000 if modified is None else modified
-        self._disk.write(path, pieces, modified=moment, replacing="nothing" if new else "anything")
+        replacing = "nothing" if new else "anything"
+        self._disk.write(path, pieces, modified=moment, replacing=replacing, durable=True)
 
     def make_directory(self, path: ContentPath) -> None:
         """Raises as `Disk.make_directory`, Forbidden for links."""
@@ -347,13 +348,10 @@ class Unversioned:
             )
         self._disk.rename(path, to)
 
-    def discard(self, path: ContentPath) -> str:
-        """Move a file, a directory, or a link itself to the trash; returns its name there. Raises as `Disk.discard`, Forbidden."""
+    def discard(self, path: ContentPath, name: str) -> None:
+        """Move a file, a directory, or a link itself to the trash, under that name. Raises as `Disk.discard`, Forbidden."""
         self.check_way(path, above=True)
-        number = f"{time.time_ns()}-"
-        kept = path.name.encode()[: MAX_NAME - len(number)].decode(errors="ignore")
-        self._disk.discard(path, number + kept)
-        return number + kept
+        self._disk.discard(path, name)
 
     def pieces(self, entry: OnDisk) -> Generator[bytes]:
         """The file's bytes, a block at a time. Raises as `open`."""

@@ -36,6 +36,7 @@ class Target:
     directory: int  # a descriptor
     name: str
     replacing: Replacing
+    durable: bool = False  # it must be on stable storage before it takes its place, for nobody else has it
 
     def check(self) -> Stamp | None:
         """The file to replace, if there is one. Raises Occupied, Changed, FolderReadOnly."""
@@ -44,6 +45,13 @@ class Target:
 
 def write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: int) -> Stamp:
     """`Disk.write`. Raises OSError too."""
+    stamp = _write(inside, target, pieces, modified)
+    if target.durable:
+        _sync_directory(target.directory)
+    return stamp
+
+
+def _write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: int) -> Stamp:
     replaces = target.check() is not None
     with _temporary(inside, target, replaces=replaces) as (name, place):
         stamp = _fill(name, place, pieces, modified, target, replaces=replaces)
@@ -56,6 +64,16 @@ def write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: int
             stamp = _fill(beside, target.directory, again, modified, target, replaces=replaces)
             _put(beside, target.directory, target, stamp)
             return stamp
+
+
+def _sync_directory(directory: int) -> None:
+    """Have the file's new name on stable storage, too, as far as that is possible here."""
+    with suppress(OSError):  # not every file system can, and not everybody may read the directory
+        listing = os.open(".", READING, dir_fd=directory)
+        try:
+            os.fsync(listing)
+        finally:
+            os.close(listing)
 
 
 def sweep(inside: Inside) -> None:
@@ -166,6 +184,8 @@ def _fill(
         else:
             _belong_to_group(descriptor, os.fstat(target.directory))
         os.utime(descriptor, ns=(time.time_ns(), modified * 1000))
+        if target.durable:
+            os.fsync(descriptor)
         return Stamp.of(os.fstat(descriptor))
 
 
