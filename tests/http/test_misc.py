@@ -169,8 +169,10 @@ async def test_paths_as_a_kernel_sees_them(server: Server):
     (folder / "sub" / "on_disk.py").write_text("")
     kernel = (await server.fetch("POST", "/api/kernels", json={"path": "sub"})).json()["id"]
     found = {"resolved": [{"scope": "kernel", "path": f"{(folder / 'sub').resolve()}/on_disk.py"}]}
-    for path in ("on_disk.py", "../sub/on_disk.py", f"{folder}/sub/on_disk.py"):
+    for path in ("on_disk.py", "../sub/on_disk.py"):
         assert await resolve(server, f"path={path}&kernel={kernel}") == found, path
+    found["resolved"].insert(0, {"scope": "server", "path": "sub/on_disk.py"})
+    assert await resolve(server, f"path={folder}/sub/on_disk.py&kernel={kernel}") == found
     nothing: dict[str, list[object]] = {"resolved": []}
     for path in ("no.py", "a%00b", "x" * 5000, "~nobody/x", "%ff"):
         assert await resolve(server, f"path={path}&kernel={kernel}") == nothing, path
