@@ -38,9 +38,10 @@ bench: $(DEV) ## Measure against jupyter_server, on this machine and in one run
 	$(BIN)/python -m bench $(ARGS)
 
 soak: $(DEV) ## Long runs: kill -9 under load KILLS times, thousands of random histories and requests
-	EVSTORE_KILLS=$(KILLS) $(BIN)/python -m pytest -s --timeout=0 tests/process/test_crash.py
+	EVSTORE_KILLS=$(KILLS) $(BIN)/python -m pytest -s --timeout=0 tests/process/test_crash.py tests/process/test_folder_crash.py
 	EVSTORE_MODEL_EXAMPLES=1000 $(BIN)/python -m pytest --timeout=0 tests/http/test_model.py
 	EVSTORE_GIT_EXAMPLES=500 $(BIN)/python -m pytest --timeout=0 tests/contract/test_git_export.py tests/contract/test_git_round_trip.py
+	EVSTORE_FOLDER_EXAMPLES=1000 $(BIN)/python -m pytest --timeout=0 tests/folder/test_model.py
 	EVSTORE_SPEC_EXAMPLES=300 $(BIN)/python -m pytest --timeout=0 tests/spec
 
 clean: ## Remove the environment and everything that was made
