@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -13,6 +14,7 @@ from urllib.parse import quote
 from evstore.cli.running import RunningServer
 from evstore.errors import Locked
 from evstore.events import Author, EntryId, format_id
+from evstore.folder.working import WorkingFolder
 from evstore.history import History
 from evstore.http import models
 from evstore.http.models import Model
@@ -75,10 +77,24 @@ async def writing(db: Path) -> AsyncGenerator[Alone | ThroughServer]:
         async with through_server(locked, db) as server:
             yield server
         return
+    folder = WorkingFolder(store, folder_of(db), db, max_size=sys.maxsize)
     try:
+        if is_served_with_its_folder(db):
+            await folder.open_to_write()
         yield Alone(store)
     finally:
+        await folder.close()
         await store.close()
+
+
+def folder_of(db: Path) -> Path:
+    """The folder that a log is in, unless --db has put it elsewhere."""
+    return db.parent.parent
+
+
+def is_served_with_its_folder(db: Path) -> bool:
+    """Whether the log is where a server puts it, and one has; a log elsewhere does not know where its folder is."""
+    return db.parent.name == ".evstore" and (db.parent / "folder").is_file()
 
 
 @asynccontextmanager

@@ -124,7 +124,7 @@ async def open_services(
     store.subscribe(services.replies.heard)
     try:
         if services.folder is not None:
-            await services.folder.open()
+            await unless(stop, services.folder.open())  # the first comparison can take long
         async with in_background(*chores(services)):
             yield services
     finally:

@@ -71,6 +71,7 @@ class WorkingFolder:
         self._agenda = Agenda()
         self._trouble = ""  # why the folder can't be taken in just now
         self._noted = 0  # the offset that the table knows
+        self._looks = True  # at what happens on the disk
         self._tasks: list[asyncio.Task[None]] = []
         self._turns: Turns | None = None  # None: not open
         self._watcher: Watcher | None = None
@@ -82,17 +83,8 @@ class WorkingFolder:
 
         Raises FolderFailed when the folder can't be used.
         """
-        self._disk = await asyncio.to_thread(Disk, self._root)
-        self._mark = await asyncio.to_thread(marking.mark_of, self._disk)
-        self._turns = Turns(self._db)
-        own = own_files(self._disk.root, self._db)
-        self._ignore = Ignore(self._disk, max_size=self._max_size, own=own)
-        self.unversioned = Unversioned(self._disk, self._ignore, own)
-        self._state = State()
-        self._writer = Writer(self._disk, self._state)
-        self._comparer = Comparer(self._disk, self._state, self._ignore)
-        self._following = Following(self._turns, self._writer, self._store.offset, self._was_written)
-        just_imported = await self._turns.whole(self._catch_up(self._turns))
+        turns = await self._prepare()
+        just_imported = await turns.whole(self._catch_up(turns))
         self._watcher = Watcher(self._disk.root, self._is_watched, polling=self._poll)
         await self._watcher.start()  # before the first comparison, so that nothing is missed in between
         self._store.mirror = self
@@ -107,6 +99,33 @@ class WorkingFolder:
             every(NOTE_EVERY, self._note_changes),
             every(RETRY, self._try_again),
         )
+
+    async def open_to_write(self) -> None:
+        """Have what is committed until `close` done in the folder, too; what happens there is left for `open` to find.
+
+        Does nothing with another folder than the one that the log was last served with. Raises FolderFailed.
+        """
+        noted = await self._store.read(state.noted)
+        turns = await self._prepare()
+        if noted is None or noted.mark != self._mark:
+            return
+        await turns.whole(self._catch_up(turns))
+        self._looks = False
+        self._store.mirror = self
+        self._in_background(self._following.follow())
+
+    async def _prepare(self) -> Turns:
+        self._disk = await asyncio.to_thread(Disk, self._root)
+        self._mark = await asyncio.to_thread(marking.mark_of, self._disk)
+        self._turns = Turns(self._db)
+        own = own_files(self._disk.root, self._db)
+        self._ignore = Ignore(self._disk, max_size=self._max_size, own=own)
+        self.unversioned = Unversioned(self._disk, self._ignore, own)
+        self._state = State()
+        self._writer = Writer(self._disk, self._state)
+        self._comparer = Comparer(self._disk, self._state, self._ignore)
+        self._following = Following(self._turns, self._writer, self._store.offset, self._was_written)
+        return self._turns
 
     async def _catch_up(self, turns: Turns) -> bool:
         """Do what the disk lacks of the log. Whether the log has nothing but the files just imported from here."""
@@ -181,6 +200,8 @@ class WorkingFolder:
 
     async def before(self, paths: Sequence[ContentPath]) -> None:
         """See what is on the disk at these paths, and whether it may be changed. Raises Forbidden, FolderGone."""
+        if not self._looks:
+            return
         self._disk.look(ROOT_PATH)
         for path in paths:
             await self._look(path)
@@ -197,7 +218,8 @@ class WorkingFolder:
     async def look(self, path: ContentPath) -> None:
         """Take in what has happened at `path` on the disk, if the watcher has not told yet; if that fails, the log has to do."""
         try:
-            await self._look(path)
+            if self._looks:
+                await self._look(path)
         except EvstoreError as error:
             self._put_off({path, path.parent}, error)
 

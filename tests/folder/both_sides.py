@@ -59,7 +59,13 @@ class BothSides:
         self.folder: WorkingFolder
 
     async def open(self, **options: Any) -> None:
+        await self.open_store()
+        await self.open_folder(**options)
+
+    async def open_store(self) -> None:
         self.store = await Store.open(self.db)
+
+    async def open_folder(self, **options: Any) -> None:
         self.folder = WorkingFolder(self.store, self.root, self.db, max_size=MAX_SIZE, **options)
         await asyncio.wait_for(self.folder.open(), LONGEST)
         self.contents, self.checkpoints = Contents(self.store), Checkpoints(self.store)
