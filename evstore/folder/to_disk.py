@@ -241,7 +241,10 @@ class Writer:
         touched, moments = _since(tx, after)
         stood = {entry: _places(tx, entry, moments) for entry in touched}
         for entry in sorted(touched, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
-            self._lift(tx, entry, stood[entry], outcome)
+            try:
+                self._lift(tx, entry, stood[entry], outcome)
+            except EvstoreError:  # it stays, and the comparison finds it there
+                outcome.dirty.update(path.parent for path in stood[entry])
         here = [found for entry in touched if (found := tree.by_id(tx, entry)) is not None]
         for found in sorted(here, key=lambda found: len(found.path.names)):
             came_back = found.is_directory and tree.path_of(tx, found.id, after) is None
@@ -259,7 +262,8 @@ class Writer:
         for path in stood - {now}:
             found = self._disk.look(path)
             if found is not None and self._is(tx, entry, found):
-                self._disk.discard(path, _aside(entry))
+                # what is deleted does not wait for a place: the name is free when it is brought back and moved again
+                self._disk.discard(path, trash_name(path) if now is None else _aside(entry))
                 outcome.dirty.add(path.parent)
                 break
         if now is None:

@@ -248,3 +248,22 @@ async def test_it_is_closed_while_files_are_taken_in(tmp_path: Path) -> None:
     await both.open()
     assert len(await both.agree()) == 250
     await both.close()
+
+
+async def test_what_was_not_deleted_before_a_crash_can_be_so_twice(tmp_path: Path) -> None:
+    both, author = BothSides(tmp_path), Author.new(AUTHOR)
+    await both.open()
+    await both.contents.create_directory(ContentPath("d"), author)
+    await both.save("d/a.txt", b"one")
+    await both.agree()
+    for _ in range(2):
+        await both.folder.note()
+        both.store.mirror = None  # so it is in the log, and is not carried out
+        await both.contents.delete(ContentPath("d"), author)
+        await both.crash()
+        await both.open()
+        assert await both.agree() == {}
+        (deleted,) = [one for one in await both.history.deleted(ContentPath("")) if one.path == "d"]
+        await both.history.undelete(deleted.entry, None, author)
+        assert set(await both.agree()) == {"d", "d/a.txt"}
+    await both.close()
