@@ -202,7 +202,7 @@ class Contents:
     async def delete(self, path: ContentPath, author: Author) -> None:
         """Take an entry out of the tree, a directory with all below it; it can be undeleted."""
         await self._store.write(
-            lambda work: work.append(rules.delete(_require(work.tx, path))), author, about=(path,)
+            lambda work: work.append(rules.delete(_require(work.tx, path))), author, about=(path,), deep=True
         )
 
     async def trust(self, path: ContentPath, author: Author) -> None:

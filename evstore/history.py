@@ -228,7 +228,7 @@ class History:
         if dry_run and (foretold := await self._store.read(lambda tx: _foretell(tx, path, at))):
             return foretold
         try:
-            return await self._store.write(command, author, about=(path,))
+            return await self._store.write(command, author, about=(path,), deep=True)
         except _DryRun as told:
             return told.restored
 

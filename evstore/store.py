@@ -67,8 +67,8 @@ class Work:
 class Mirror(Protocol):
     """What follows the log at once: the working folder."""
 
-    async def before(self, paths: Sequence[ContentPath]) -> None:
-        """Called before a command that is about these paths. Raises what speaks against it."""
+    async def before(self, paths: Sequence[ContentPath], *, deep: bool = False) -> None:
+        """Called before a command that is about these paths, `deep` with all below. Raises what speaks against it."""
         ...
 
     async def look(self, path: ContentPath) -> None:
@@ -150,14 +150,15 @@ class Store:
         *,
         weight: int = 0,
         about: Sequence[ContentPath] = (),
+        deep: bool = False,
     ) -> T:
         """Run `command`; when this returns, what it appended is durable, announced, and in the working folder.
 
-        `about`: paths of which the command must know what is in the folder. Raises what the command raises (then
+        `about`: paths of which the command must know what is in the folder, `deep` with all below. Raises what the command raises (then
         nothing of it happened), Busy, Full or ReadOnly, and what kept an event from being carried out in the folder.
         """
         if self.mirror is not None and about:
-            await self.mirror.before(about)
+            await self.mirror.before(about, deep=deep)
         return (await self.write_together([(command, author)], weight=weight))[0]
 
     async def write_together(

@@ -63,7 +63,7 @@ def make_config(
 ) -> Config:
     """The settings that the flags mean."""
     if not flags["with_folder"]:
-        folder = db.with_name("scratch")
+        folder = db.with_name(f"{db.name}.scratch")
         folder.mkdir(mode=0o700, exist_ok=True)
     return Config(
         folder=folder,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from evstore.paths import ContentPath
 
-BESIDE = ("cookie_secret", "password_hash", "scratch")  # and what begins with the name of the log
+# `%s`: the log's name. A number at the end is that of a process that is just writing the file.
+NAMES = r"%s(-wal|-shm|-journal|(\.(lock|server\.json|open\.html|scratch))?(\.\d+)?)|(cookie_secret|password_hash)(\.[0-9a-f]+)?"
 
 
 def own_files(root: Path, db: Path) -> Callable[[ContentPath], bool]:
@@ -16,5 +18,5 @@ def own_files(root: Path, db: Path) -> Callable[[ContentPath], bool]:
     if not folder.is_relative_to(root.resolve()):
         return lambda path: False
     directory = ContentPath.parse(folder.relative_to(root.resolve()).as_posix().removeprefix("."))
-    names = (db.name, *BESIDE)
-    return lambda path: path.parent == directory and path.name.startswith(names)
+    names = re.compile(NAMES % re.escape(db.name))
+    return lambda path: path.parent == directory and names.fullmatch(path.name) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from array import array
@@ -18,29 +19,32 @@ from evstore.log.bodies import Body, KnownChunks
 from evstore.paths import ContentPath
 from evstore.store import Store
 
+logger = logging.getLogger(__name__)
+
 LOT = 8 * 1024 * 1024  # bytes that are read before they are stored
+Results = dict[ContentPath, Read | None]  # None: it is being written
 
 
 async def read(
     store: Store, disk: Disk, files: Sequence[Found], author: Author
 ) -> tuple[dict[ContentPath, Read], set[ContentPath]]:
-    """The files' bodies; and those that can't be read now, or are being written.
+    """The files' bodies; and those that are being written. What can't be read at all is in neither.
 
     Where there is more than a few MB, their chunks are stored ahead of the command that names them.
     """
     done: dict[ContentPath, Read] = {}
-    failed: set[ContentPath] = set()
+    busy: set[ContentPath] = set()
     lots = list(_lots(files))
     for lot in lots:
         if lot[0].stamp.size > WHOLE:
-            found = [await _large(store, disk, lot[0], author)]
+            found = await _large(store, disk, lot[0], author)
         else:
             found = await asyncio.to_thread(_small, disk, lot, store.known)
             if len(lots) > 1:
                 found = await _store_ahead(store, found, author)
-        done.update((one.found.path, one) for one in found if one is not None)
-        failed.update(one.path for one in lot if one.path not in done)
-    return done, failed
+        done.update((path, one) for path, one in found.items() if one is not None)
+        busy.update(path for path, one in found.items() if one is None)
+    return done, busy
 
 
 def _lots(files: Sequence[Found]) -> Iterator[list[Found]]:
@@ -56,41 +60,51 @@ def _lots(files: Sequence[Found]) -> Iterator[list[Found]]:
         yield lot
 
 
-def _small(disk: Disk, lot: Iterable[Found], known: KnownChunks) -> list[Read | None]:
-    return [_one(disk, found, known) for found in lot]
+def _small(disk: Disk, lot: Iterable[Found], known: KnownChunks) -> Results:
+    results: Results = {}
+    for found in lot:
+        try:
+            results[found.path] = _one(disk, found, known)
+        except EvstoreError as error:
+            _tell(found, error)
+    return results
 
 
 def _one(disk: Disk, wanted: Found, known: KnownChunks) -> Read | None:
     began = time.time_ns()
-    try:
-        file, found = disk.open(wanted.path)
-        with file:
-            data = file.read()
-            is_whole = len(data) == found.stamp.size and Stamp.of(os.fstat(file.fileno())) == found.stamp
-    except EvstoreError:
-        return None
+    file, found = disk.open(wanted.path)
+    with file:
+        data = file.read()
+        is_whole = len(data) == found.stamp.size and Stamp.of(os.fstat(file.fileno())) == found.stamp
     if not is_whole:
         return None
     body = bodies.prepare(data, known, notebook=wanted.path.endswith(".ipynb"))
     return Read(body, found, began)
 
 
-async def _large(store: Store, disk: Disk, wanted: Found, author: Author) -> Read | None:
+async def _large(store: Store, disk: Disk, wanted: Found, author: Author) -> Results:
     began = time.time_ns()
     try:
         file, found = await asyncio.to_thread(disk.open, wanted.path)
-    except EvstoreError:
-        return None
+    except EvstoreError as error:
+        _tell(wanted, error)
+        return {}
     with file:
         notebook = wanted.path.endswith(".ipynb")
         body = await ingest(store, file, found.stamp.size, author, notebook=notebook)
-        return Read(body, found, began) if Stamp.of(os.fstat(file.fileno())) == found.stamp else None
+        is_whole = Stamp.of(os.fstat(file.fileno())) == found.stamp
+        return {wanted.path: Read(body, found, began) if is_whole else None}
 
 
-async def _store_ahead(store: Store, found: Sequence[Read | None], author: Author) -> list[Read | None]:
-    chunks = {chunk.digest: chunk for one in found if one for chunk in one.body.chunks}
+def _tell(found: Found, error: EvstoreError) -> None:
+    """It is no reason to look again: whoever makes it readable is heard by the watcher."""
+    logger.info("%s is not taken in: %s", found.path, error.message)
+
+
+async def _store_ahead(store: Store, found: Results, author: Author) -> Results:
+    chunks = {chunk.digest: chunk for one in found.values() if one for chunk in one.body.chunks}
     stored = await store.put_chunks(list(chunks.values()), author)
-    return [one and one._replace(body=_named(one.body, stored)) for one in found]
+    return {path: one and one._replace(body=_named(one.body, stored)) for path, one in found.items()}
 
 
 def _named(body: Body, stored: dict[bytes, int]) -> Body:

@@ -198,18 +198,26 @@ class WorkingFolder:
 
     # -- disk -> log -------------------------------------------------------------------
 
-    async def before(self, paths: Sequence[ContentPath]) -> None:
-        """See what is on the disk at these paths, and whether it may be changed. Raises Forbidden, FolderGone."""
+    async def before(self, paths: Sequence[ContentPath], *, deep: bool = False) -> None:
+        """See what is on the disk at these paths, and whether it may be changed. Raises Forbidden, FolderGone.
+
+        `deep`: what is below is to go, so all of it must be in the log, whether the watcher has told it or not.
+        """
         if not self._looks:
             return
         self._disk.look(ROOT_PATH)
         for path in paths:
             await self._look(path)
+            if deep and self._is_directory(path):
+                await self._take([path], deep=True, hurry=True)
         for path in paths:
             if (reason := self.unversioned.why(path)) is not None:
                 raise NoVersions(f"{path} has no versions: {reason}.")
             if path and not self._may_write(path):
                 raise Forbidden(f"{path}: the folder on the disk may not be written to.")
+
+    def _is_directory(self, path: ContentPath) -> bool:
+        return os.path.isdir(f"{self._disk.root}/{path}")
 
     def _may_write(self, path: ContentPath) -> bool:
         places = (f"{self._disk.root}/{path.parent}", f"{self._disk.root}/{path}")
