@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+from rich.filesize import decimal
 
 from evstore.cli.access import reading
 from evstore.cli.options import (
@@ -78,6 +79,9 @@ def _describe(found: Status) -> Iterator[str]:
     if found.unversioned:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(found.unversioned.items()))
         yield f"Without versions: {kinds}."
+    if found.trash_files:
+        size = decimal(found.trash_bytes)
+        yield f"In .evstore/trash, for 30 days: {count(found.trash_files, 'file')} ({size})."
     if found.in_step:
         what = f"{count(found.files, 'file')} in {count(found.directories, 'folder')}"
         yield f"Log and folder are in step: {what}."

@@ -254,6 +254,16 @@ class Disk:
         with changing(path), self._parent(path) as (directory, its_name):
             trash.take(self._inside, name, directory, its_name)
 
+    def empty_trash(self, before: int) -> list[str]:
+        """Remove for good what was discarded before that time (ns since 1970). Raises as `write` does."""
+        with changing(ContentPath()):
+            return trash.empty(self._inside, before)
+
+    def in_trash(self) -> tuple[int, int]:
+        """How many files are in the trash, and their bytes. Raises as `write` does."""
+        with changing(ContentPath()):
+            return trash.held(self._inside)
+
     def remove_file(self, path: ContentPath) -> None:
         """Remove a file, or a link itself. Raises NotFound, Occupied when it is a directory, and as `write` does."""
         with changing(path), self._existing(path) as (directory, name):

@@ -34,6 +34,8 @@ class Status:
     unwritten: list[ContentPath] = field(default_factory=list[ContentPath])  # in the log only
     unreadable: dict[str, str] = field(default_factory=dict[str, str])  # with the reason
     unversioned: dict[str, int] = field(default_factory=dict[str, int])  # files and folders, by the reason
+    trash_files: int = 0  # in .evstore/trash: what was deleted, and may be in no version
+    trash_bytes: int = 0
     ignore_files: list[str] = field(default_factory=list[str])  # sentences about what is wrong in them
 
     @property
@@ -54,6 +56,7 @@ def compare(tx: Tx, folder: Path, db: Path, *, max_size: int) -> Status:
     missing = (tree.by_id(tx, entry) for entry in found.unwritten)
     status.unwritten = [entry.path for entry in missing if entry is not None and not _lies_there(disk, entry)]
     status.unversioned = dict(_unversioned(disk, ignore))
+    status.trash_files, status.trash_bytes = disk.in_trash()
     status.ignore_files = ignore.problems()
     return status
 

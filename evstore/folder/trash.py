@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
+import stat
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from evstore.folder.inside import Inside
+from evstore.folder.inside import READING, Inside
 from evstore.folder.looking import look_in
 from evstore.folder.renaming import rename_new
 from evstore.paths import ContentPath
@@ -56,6 +58,46 @@ def take(inside: Inside, name: str, directory: int, new: str) -> None:
         rename_new(name, new, trash, directory)
     with suppress(FileNotFoundError), inside.own(ELSEWHERE) as notes:
         os.unlink(name, dir_fd=notes)
+
+
+def empty(inside: Inside, before: int) -> list[str]:
+    """Remove for good what was put there before that time (ns since 1970), and return its names. Raises OSError.
+
+    What is in other disks' trash is left alone.
+    """
+    with inside.own(TRASH) as trash:
+        old = [name for name in _names(trash) if (put_at := _put_at(name)) is not None and put_at < before]
+        for name in old:
+            if stat.S_ISDIR(os.stat(name, dir_fd=trash, follow_symlinks=False).st_mode):
+                shutil.rmtree(name, dir_fd=trash)  # which follows no link
+            else:
+                os.unlink(name, dir_fd=trash)
+    return old
+
+
+def held(inside: Inside) -> tuple[int, int]:
+    """How many files are in the trash, and their bytes. Raises OSError."""
+    files = size = 0
+    with inside.own(TRASH) as trash:
+        for _, _, names, directory in os.fwalk(".", dir_fd=trash):
+            files += len(names)
+            size += sum(os.stat(name, dir_fd=directory, follow_symlinks=False).st_size for name in names)
+    return files, size
+
+
+def _names(directory: int) -> list[str]:
+    """What is in a directory of which the descriptor is only a place."""
+    readable = os.open(".", READING, dir_fd=directory)
+    try:
+        return os.listdir(readable)
+    finally:
+        os.close(readable)
+
+
+def _put_at(name: str) -> int | None:
+    """When something was put there; None for what waits for its place."""
+    number = name.partition("-")[0]
+    return int(number) if number.isdecimal() else None
 
 
 @contextmanager

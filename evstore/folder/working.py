@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 ACTOR = "disk"
 SEEN = 20_000  # paths of which it is remembered what was last seen there
 NOTE_EVERY = 1.0  # seconds after which the table hears of what is known
+IN_TRASH = 30 * 86_400_000_000_000  # ns that something without versions stays in the trash
 RETRY = 30.0  # seconds after which it is tried again to write what could not be written
 PAUSE = 2.0  # seconds until it is tried again to take in what could not be taken in
 ROOT_PATH = ContentPath("")
@@ -98,6 +99,7 @@ class WorkingFolder:
             self._keep_looking(),
             every(NOTE_EVERY, self._note_changes),
             every(RETRY, self._try_again),
+            self._empty_trash(),
         )
 
     async def open_to_write(self) -> None:
@@ -195,6 +197,13 @@ class WorkingFolder:
     async def _try_again(self) -> None:
         if self._following.unwritten:
             await self._open_turns.whole(self._in_turn(self._following.try_again))
+
+    async def _empty_trash(self) -> None:
+        """Remove for good what has been in the trash for long; at each start, for that is often enough."""
+        try:
+            await asyncio.to_thread(self._disk.empty_trash, time.time_ns() - IN_TRASH)
+        except EvstoreError as error:
+            logger.warning("The trash could not be emptied: %s", error.message)
 
     # -- disk -> log -------------------------------------------------------------------
 

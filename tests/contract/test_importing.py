@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from evstore.contents import Contents, Save
 from evstore.events import Author, FileSaved
+from evstore.folder.ignoring import LEAVINGS, LEAVINGS_ENDINGS
 from evstore.ingest import WHOLE
 from evstore.log import bodies, log
 from evstore.paths import ContentPath
@@ -201,7 +202,7 @@ async def test_large_files_are_streamed(store: Store, source: Path, tmp_path: Pa
 
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0"), min_size=1, max_size=20).filter(
-    lambda name: not name.startswith(".") and name not in ("__pycache__", "node_modules")
+    lambda name: not name.startswith(".") and name not in LEAVINGS and not name.endswith(LEAVINGS_ENDINGS)
 )
 trees = st.recursive(
     st.binary(max_size=300),

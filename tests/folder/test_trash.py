@@ -1,0 +1,37 @@
+"""`.evstore/trash`: what was deleted and may be in no version stays for a while."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from evstore.folder.disk import Disk
+from evstore.folder.to_disk import trash_name
+from evstore.paths import ContentPath
+
+DAY = 86_400_000_000_000  # ns
+
+
+def test_what_is_old_goes_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "kept").write_text("kept")
+    root = tmp_path / "root"
+    (root / "d").mkdir(parents=True)
+    (root / "d" / "file").write_text("12345")
+    (root / "d" / "link").symlink_to(tmp_path / "outside")
+    for name in ("new", "moving", "old"):
+        (root / name).write_text("123")
+    disk, now = Disk(root), time.time_ns()
+    disk.discard(ContentPath("d"), f"{now - 40 * DAY}-d")
+    disk.discard(ContentPath("old"), f"{now - 31 * DAY}-old")
+    disk.discard(ContentPath("new"), trash_name(ContentPath("new")))
+    disk.discard(ContentPath("moving"), "moving-00ff")
+    assert disk.in_trash()[0] == 4  # and a link to a directory, which is no file
+    disk.empty_trash(now - 30 * DAY)
+    assert sorted(name.partition("-")[2] for name in os.listdir(root / ".evstore" / "trash")) == [
+        "00ff",
+        "new",
+    ]
+    assert disk.in_trash() == (2, 6)
+    assert (tmp_path / "outside" / "kept").read_text() == "kept"
