@@ -22,7 +22,7 @@ from evstore.entry import Entry
 from evstore.errors import EvstoreError, Invalid, NotFound
 from evstore.events import Author, Offset
 from evstore.folder.errors import FolderGone, NoVersions, Unreadable
-from evstore.folder.to_disk import trash_name
+from evstore.folder.removing import trash_name
 from evstore.folder.unversioned import BLOCK, LINK, OnDisk, Unversioned, tag_of
 from evstore.folder.working import WorkingFolder
 from evstore.ingest import ingest

@@ -249,6 +249,17 @@ class Disk:
         with changing(ContentPath()):
             return trash.has(self._inside, name)
 
+    def discarded(self) -> list[str]:
+        """The names of all that is in the trash. Raises as `write` does."""
+        with changing(ContentPath()):
+            return trash.names(self._inside)
+
+    def rename_discarded(self, old: str, new: str) -> None:
+        """Give something in the trash another name. Raises NotFound, Occupied, and as `write` does."""
+        check_name(new)
+        with changing(ContentPath()):
+            trash.rename(self._inside, old, new)
+
     def recover(self, name: str, path: ContentPath) -> None:
         """Move what `discard` has put away to `path`. Raises Occupied, OtherDisk, and as `write` does."""
         with changing(path), self._parent(path) as (directory, its_name):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from evstore.engine.base import Tx
 from evstore.entry import Entry
@@ -31,6 +32,7 @@ from evstore.events import (
 )
 from evstore.folder.disk import Changed, Disk, Found, Occupied, Stamp, What
 from evstore.folder.power_loss import PowerLoss
+from evstore.folder.removing import Remover, has_body, read_digest, trash_name
 from evstore.folder.state import Known, State
 from evstore.log import bodies, log
 from evstore.paths import ContentPath
@@ -38,8 +40,7 @@ from evstore.projections import tree
 
 logger = logging.getLogger(__name__)
 
-BLOCK = 1024 * 1024  # bytes read at a time
-MAX_TRASHED = 200  # bytes of a name that are kept in the trash
+ASIDE = "moving-"  # how the names in the trash begin of what waits for its place
 Plain = Mapping[Digest, bytes]  # bodies that are in memory anyway
 EMPTY = hashlib.sha256(b"").digest()
 NEVER_MADE = Known(Stamp(0, 0, 0), None)  # of a directory that could not be made
@@ -61,9 +62,10 @@ class Outcome:
 class Writer:
     """Carries events out in the folder. For one thread."""
 
-    def __init__(self, disk: Disk, state: State) -> None:
+    def __init__(self, disk: Disk, state: State, is_left_out: Callable[[Found], bool]) -> None:
         self._disk = disk
         self._state = state
+        self._remover = Remover(disk, state, is_left_out)
         self.power_loss: PowerLoss | None = None  # what is damaged is written over
 
     def apply(self, tx: Tx, recorded: Sequence[Recorded], plain: Plain) -> Outcome:
@@ -161,11 +163,11 @@ class Writer:
         if known is not None and known.stamp == found.stamp:
             return known.digest != entry.digest
         began = time.time_ns()
-        digest, found = self._digest(found.path)
+        digest, found = read_digest(self._disk, found.path)
         if (digest or EMPTY) == (entry.digest or EMPTY):
             self._state.note(entry.id, Known(found.stamp.as_read(began), entry.digest))
             return False
-        if _has(tx, digest) or (self.power_loss and self.power_loss.is_damage(tx, entry.id, found)):
+        if has_body(tx, digest) or (self.power_loss and self.power_loss.is_damage(tx, entry.id, found)):
             return True
         outcome.dirty.add(entry.path.parent)
         return False
@@ -205,7 +207,8 @@ class Writer:
         if found is None:
             return
         if found.what is What.FILE and (
-            (known is not None and known.stamp == found.stamp) or _has(tx, self._digest(path)[0])
+            (known is not None and known.stamp == found.stamp)
+            or has_body(tx, read_digest(self._disk, path)[0])
         ):
             self._disk.remove_file(path)
         else:
@@ -220,15 +223,6 @@ class Writer:
         logger.warning("%s was in the way of what was saved there; it is %s now.", found.path, free)
         outcome.dirty.add(found.path.parent)
 
-    def _digest(self, path: ContentPath) -> tuple[Digest | None, Found]:
-        """The SHA-256 of a file; None of an empty one."""
-        file, found = self._disk.open(path)
-        hasher = hashlib.sha256()
-        with file:
-            while block := file.read(BLOCK):
-                hasher.update(block)
-        return (Digest(hasher.digest()) if found.stamp.size else None), found
-
     # -- after a crash ---------------------------------------------------------------
 
     def catch_up(self, tx: Tx, after: int) -> Outcome:
@@ -237,37 +231,55 @@ class Writer:
         What stands elsewhere than it should is first taken out of the tree, the deepest first, and then put into
         its place from the top down: so it does not matter who stood where in between.
         """
-        outcome = Outcome()
-        touched, moments = _since(tx, after)
-        stood = {entry: _places(tx, entry, moments) for entry in touched}
-        for entry in sorted(touched, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
+        outcome, since = Outcome(), _since(tx, after)
+        stood = {entry: _places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
+        lifted: set[EntryId] = set()
+        stuck: set[ContentPath] = set()  # what belongs at or below these is left to the comparison
+        for entry in sorted(stood, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
             try:
-                self._lift(tx, entry, stood[entry], outcome)
-            except EvstoreError:  # it stays, and the comparison finds it there
+                if self._lift(tx, entry, stood[entry], outcome):
+                    lifted.add(entry)
+            except EvstoreError as error:
+                outcome.refused[entry] = error
                 outcome.dirty.update(path.parent for path in stood[entry])
-        here = [found for entry in touched if (found := tree.by_id(tx, entry)) is not None]
+                if (now := tree.path_of(tx, entry)) is not None:
+                    stuck.add(now)
+        here = [found for entry in stood if (found := tree.by_id(tx, entry)) is not None]
         for found in sorted(here, key=lambda found: len(found.path.names)):
-            came_back = found.is_directory and tree.path_of(tx, found.id, after) is None
+            if any(found.path == path or found.path.startswith(f"{path}/") for path in stuck):
+                continue
+            came_back = found.is_directory and (
+                found.id in since.undeleted or tree.path_of(tx, found.id, after) is None
+            )
             try:
-                self._lower(found, outcome)
+                self._lower(found, outcome, was_lifted=found.id in lifted)
                 for one in tree.subtree(tx, found) if came_back else (found,):
                     self._put(tx, one, {}, outcome)
             except EvstoreError as error:
                 outcome.refused[found.id] = error
+        self._settle()
         return outcome
 
-    def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> None:
-        """Put aside what is on the disk for an entry at a place where it does not belong now."""
+    def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> bool:
+        """Take away what is on the disk for an entry at a place where it does not belong now. Whether it waits for another."""
         now = tree.path_of(tx, entry)
+        is_waiting = False
         for path in stood - {now}:
             found = self._disk.look(path)
             if found is not None and self._is(tx, entry, found):
-                # what is deleted does not wait for a place: the name is free when it is brought back and moved again
-                self._disk.discard(path, trash_name(path) if now is None else _aside(entry))
                 outcome.dirty.add(path.parent)
+                if now is None:
+                    self._remover.put_away(tx, found)
+                else:
+                    self._free(_aside(entry))
+                    self._disk.discard(path, _aside(entry))
+                    is_waiting = True
                 break
-        if now is None:
+        if (
+            tree.place(tx, entry) is None
+        ):  # below something deleted it would be missed, and written, if that came back
             self._state.note(entry, None)
+        return is_waiting
 
     def _is(self, tx: Tx, entry: EntryId, found: Found) -> bool:
         """Whether what lies there is what was written for `entry`: the same inode, or bytes that only it had."""
@@ -276,48 +288,68 @@ class Writer:
             return known.stamp.inode == found.stamp.inode
         if found.what is not What.FILE or tree.entry_at(tx, found.path) is not None:
             return False
-        digest, _ = self._digest(found.path)
+        digest, _ = read_digest(self._disk, found.path)
         query = "select 1 from contents where entry = ? and digest = ?"
         return digest is not None and tx.row(query, (entry, digest)) is not None
 
-    def _lower(self, entry: Entry, outcome: Outcome) -> None:
-        """Bring back to its place what was put aside for an entry."""
+    def _lower(self, entry: Entry, outcome: Outcome, *, was_lifted: bool) -> None:
+        """Bring back to its place what was put aside for an entry, by this start or by one that was ended in it."""
         if not self._disk.has_discarded(_aside(entry.id)):
             return
         self._ensure_parents(entry.path, outcome)
         if (occupant := self._disk.look(entry.path)) is not None:
+            if not was_lifted:  # an old one: the entry need not be missing
+                return
             self._set_aside(occupant, outcome)
         self._disk.recover(_aside(entry.id), entry.path)
 
+    def _settle(self) -> None:
+        """What waits for a place now is trash like any other: the next start must not take it for its own."""
+        try:
+            for name in self._disk.discarded():
+                if name.startswith(ASIDE):
+                    logger.warning("What was left of a start is in .evstore/trash now: %s", self._free(name))
+        except EvstoreError as error:
+            logger.warning("What was left of a start is in .evstore/trash: %s", error.message)
 
-def _has(tx: Tx, digest: Digest | None) -> bool:
-    """Whether the log has these bytes, of whatever file; it needs no copy of nothing."""
-    return digest is None or tx.row("select 1 from bodies where digest = ?", (digest,)) is not None
-
-
-def trash_name(path: ContentPath) -> str:
-    """A name in the trash that tells when it was put there, as ns since 1970, and is no longer than a name may be."""
-    name = path.name.encode()[:MAX_TRASHED].decode(errors="ignore")
-    return f"{time.time_ns()}-{name}"
+    def _free(self, aside: str) -> str:
+        """Give what has been put aside under a name, if anything, an ordinary name in the trash. Returns that."""
+        name = trash_name(ContentPath(aside))
+        if self._disk.has_discarded(aside):
+            self._disk.rename_discarded(aside, name)
+        return name
 
 
 def _aside(entry: EntryId) -> str:
     """Where in the trash something waits for its place."""
-    return f"moving-{entry.hex()}"
+    return f"{ASIDE}{entry.hex()}"
 
 
-def _since(tx: Tx, after: int) -> tuple[list[EntryId], list[Offset]]:
-    """The entries that events past `after` are about, and the moments just after a place has changed."""
-    touched: dict[EntryId, None] = {}
-    moments = [Offset(after)]
+class _Since(NamedTuple):
+    """What has happened to places: the moments just after each change."""
+
+    touched: dict[EntryId, list[Offset]]  # entries that anything has happened to; the moments of their own
+    shared: list[Offset]  # the moments of directories, with which all goes that is below them
+    undeleted: set[EntryId]
+
+
+def _since(tx: Tx, after: int) -> _Since:
+    since = _Since({}, [Offset(after)], set())
     while page := log.after(tx, after):
         for one in page:
-            touched[one.entry] = None
+            own = since.touched.setdefault(one.entry, [])
             if isinstance(one.event, EntryMoved | EntryUndeleted | EntryCreated):
-                moments.append(one.offset)
+                own.append(one.offset)
+            if isinstance(one.event, EntryUndeleted):
+                since.undeleted.add(one.entry)
+            if (
+                isinstance(one.event, EntryMoved | EntryUndeleted)
+                and tree.kind_of(tx, one.entry) is Kind.DIRECTORY
+            ):
+                since.shared.append(one.offset)
         after = page[-1].offset
-    touched.pop(ROOT, None)
-    return list(touched), moments
+    since.touched.pop(ROOT, None)
+    return since
 
 
 def _places(tx: Tx, entry: EntryId, moments: Sequence[Offset]) -> set[ContentPath]:

@@ -100,6 +100,21 @@ def _put_at(name: str) -> int | None:
     return int(number) if number.isdecimal() else None
 
 
+def names(inside: Inside) -> list[str]:
+    """What there is in the trash of each disk. Raises OSError."""
+    with inside.own(TRASH) as trash, inside.own(ELSEWHERE) as notes:
+        found = {*_names(trash), *_names(notes)}
+    return sorted(name for name in found if has(inside, name))
+
+
+def rename(inside: Inside, old: str, new: str) -> None:
+    """Give what was put away as `old` another name. Raises OSError."""
+    with _trash_with(inside, old) as trash:
+        rename_new(old, new, trash, trash)
+    with suppress(FileNotFoundError), inside.own(ELSEWHERE) as notes:
+        os.rename(old, new, src_dir_fd=notes, dst_dir_fd=notes)
+
+
 @contextmanager
 def _trash_with(inside: Inside, name: str) -> Generator[int]:
     """A descriptor of the trash that has `name`, if one has."""

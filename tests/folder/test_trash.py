@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from evstore.folder.disk import Disk
-from evstore.folder.to_disk import trash_name
+from evstore.folder.removing import trash_name
 from evstore.paths import ContentPath
 
 DAY = 86_400_000_000_000  # ns

@@ -1,0 +1,86 @@
+"""Taking away from the folder what the log has deleted while nobody looked after the folder: all but what is in no version."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+from evstore.engine.base import Tx
+from evstore.events import Digest
+from evstore.folder.disk import Disk, Found, What
+from evstore.folder.errors import when_reading
+from evstore.folder.state import State
+from evstore.paths import ContentPath
+
+BLOCK = 1024 * 1024  # bytes read at a time
+MAX_TRASHED = 200  # bytes of a name that are kept in the trash
+
+
+class Remover:
+    """For one thread. `is_left_out` tells what the log does not have, wherever it lies."""
+
+    def __init__(self, disk: Disk, state: State, is_left_out: Callable[[Found], bool]) -> None:
+        self._disk = disk
+        self._state = state
+        self._is_left_out = is_left_out
+
+    def put_away(self, tx: Tx, top: Found) -> None:
+        """Move a file or a directory to the trash; what is in no version stays where it is, with the directories above it.
+
+        Raises NotFound, Unreadable, and as `Disk.discard`.
+        """
+        unknown = self._unknown(tx, top)
+        kept = {ContentPath("/".join(path.names[:n])) for path in unknown for n in range(len(path.names))}
+        waiting = [top]
+        while waiting:
+            found = waiting.pop()
+            if found.path in kept:
+                waiting += self._below(found)
+            elif found.path not in unknown:
+                self._disk.discard(found.path, trash_name(found.path))
+
+    def _unknown(self, tx: Tx, top: Found) -> set[ContentPath]:
+        """The files at or below a place with bytes that are not in the log, and should be."""
+        unknown: set[ContentPath] = set()
+        waiting = [top]
+        while waiting:
+            found = waiting.pop()
+            if found.what is What.DIRECTORY:
+                waiting += self._below(found)
+            elif found.what is What.FILE and not self._is_in_log(tx, found):
+                unknown.add(found.path)
+        return unknown
+
+    def _below(self, found: Found) -> list[Found]:
+        return [one for one in self._disk.scan(found.path).found if not self._is_left_out(one)]
+
+    def _is_in_log(self, tx: Tx, found: Found) -> bool:
+        known = (known for _, known in self._state.by_inode(tx, found.stamp.inode))
+        return any(one.stamp == found.stamp for one in known) or has_body(
+            tx, read_digest(self._disk, found.path)[0]
+        )
+
+
+def read_digest(disk: Disk, path: ContentPath) -> tuple[Digest | None, Found]:
+    """The SHA-256 of a file; None of an empty one. Raises NotFound, Unreadable."""
+    file, found = disk.open(path)
+    hasher = hashlib.sha256()
+    try:
+        with file:
+            while block := file.read(BLOCK):
+                hasher.update(block)
+    except OSError as error:
+        raise when_reading(error, path) from None
+    return (Digest(hasher.digest()) if found.stamp.size else None), found
+
+
+def has_body(tx: Tx, digest: Digest | None) -> bool:
+    """Whether the log has these bytes, of whatever file; it needs no copy of nothing."""
+    return digest is None or tx.row("select 1 from bodies where digest = ?", (digest,)) is not None
+
+
+def trash_name(path: ContentPath) -> str:
+    """A name in the trash that tells when it was put there, as ns since 1970, and is no longer than a name may be."""
+    name = path.name.encode()[:MAX_TRASHED].decode(errors="ignore")
+    return f"{time.time_ns()}-{name}"
