@@ -19,22 +19,20 @@ from typing import Any
 
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError, Forbidden, Stopping
-from evstore.events import Author, Digest, Kind, Recorded
-from evstore.folder import marking, state, to_log
+from evstore.events import Author, Digest, Recorded
+from evstore.folder import marking, state
 from evstore.folder.agenda import Agenda, overdue
-from evstore.folder.comparing import Comparer, Differences, Gone, Trust
-from evstore.folder.disk import Disk, FolderGone, Found, What
+from evstore.folder.comparing import Comparer, Trust
+from evstore.folder.disk import Disk, FolderGone, What
 from evstore.folder.errors import NoVersions
 from evstore.folder.following import Following
 from evstore.folder.found import NS, TICK, Stamp
 from evstore.folder.ignoring import Ignore
-from evstore.folder.lots import Lot, lots
 from evstore.folder.own import own_files
 from evstore.folder.power_loss import PowerLoss
-from evstore.folder.reading import read
 from evstore.folder.state import Known, Noted, State
+from evstore.folder.taking_in import ACTOR, TakingIn
 from evstore.folder.to_disk import Outcome, Writer
-from evstore.folder.to_log import Read, Taken
 from evstore.folder.turns import Turns
 from evstore.folder.unversioned import Unversioned
 from evstore.folder.watching import Watcher
@@ -46,9 +44,9 @@ from evstore.store import Store
 
 logger = logging.getLogger(__name__)
 
-ACTOR = "disk"
 SEEN = 20_000  # paths of which it is remembered what was last seen there
 NOTE_EVERY = 1.0  # seconds after which the table hears of what is known
+DAY = 86_400.0  # seconds
 IN_TRASH = 30 * 86_400_000_000_000  # ns that something without versions stays in the trash
 RETRY = 30.0  # seconds after which it is tried again to write what could not be written
 PAUSE = 2.0  # seconds until it is tried again to take in what could not be taken in
@@ -127,6 +125,9 @@ class WorkingFolder:
         self._comparer = Comparer(self._disk, self._state, self._ignore)
         self._writer = Writer(self._disk, self._state, self._comparer.is_left_out)
         self._following = Following(self._turns, self._writer, self._store.offset, self._was_written)
+        self._taking = TakingIn(
+            self._store, self._disk, self._state, self._comparer, self._following, self._rules_changed
+        )
         return self._turns
 
     async def _catch_up(self, turns: Turns) -> bool:
@@ -199,11 +200,13 @@ class WorkingFolder:
             await self._open_turns.whole(self._in_turn(self._following.try_again))
 
     async def _empty_trash(self) -> None:
-        """Remove for good what has been in the trash for long; at each start, for that is often enough."""
-        try:
-            await asyncio.to_thread(self._disk.empty_trash, time.time_ns() - IN_TRASH)
-        except EvstoreError as error:
-            logger.warning("The trash could not be emptied: %s", error.message)
+        """Remove for good what has been in the trash for long, at once and then every day."""
+        while True:
+            try:
+                await asyncio.to_thread(self._disk.empty_trash, time.time_ns() - IN_TRASH)
+            except EvstoreError as error:
+                logger.warning("The trash could not be emptied: %s", error.message)
+            await asyncio.sleep(DAY)
 
     # -- disk -> log -------------------------------------------------------------------
 
@@ -336,92 +339,12 @@ class WorkingFolder:
         hurry: bool = False,
         trust: Trust = Trust.STAMPS,
     ) -> set[ContentPath]:
-        """Compare these directories with the tree, and take in what is different. Returns those to look at again."""
-        directories = list(directories)
-        found = await self._open_turns.whole(self._compare(directories, deep=deep, hurry=hurry, trust=trust))
-        again = set(found.busy)
-        if found.any:
-            author = Author.new(ACTOR)
-            files = [one.found for one in found.appeared if one.found.what is What.FILE]
-            files += [one.found for one in found.changed]
-            bodies, failed = await read(self._store, self._disk, files, author)
-            again.update(path.parent for path in failed)
-            for lot in lots(found, bodies):  # all of them by the same author: to the history it is one group
-                again |= await self._open_turns.whole(self._take_in(lot, author))
-        return again
+        """Take in what is different in these directories. Returns those to look at again. Raises Stopping."""
+        return await self._taking.take(self._open_turns, directories, deep=deep, hurry=hurry, trust=trust)
 
-    async def _compare(
-        self, directories: Sequence[ContentPath], *, deep: bool, hurry: bool, trust: Trust
-    ) -> Differences:
-        async with self._open_turns.lock:
-            await self._following.drain()
-            found = await self._open_turns.run(
-                lambda tx: self._comparer.compare(tx, directories, deep=deep, hurry=hurry, trust=trust)
-            )
-            await self._following.write_out(found.unwritten)
-        for path, reason in found.unreadable.items():
-            logger.info("%s is not taken in: %s", path, reason)
-        if found.rules_changed and self._watcher is not None:
+    def _rules_changed(self) -> None:
+        if self._watcher is not None:
             self._watcher.refresh()
-        return found
-
-    async def _take_in(self, lot: Lot, author: Author) -> set[ContentPath]:
-        found, bodies = lot
-        turns = self._open_turns
-        async with turns.lock:
-            await self._following.drain()
-            still, again = await turns.run(lambda tx: self._still(found, bodies))
-            self._following.own(author.command)
-            try:
-                weight = sum(one.body.weight for one in still.values())
-                taken = await self._store.write(
-                    lambda work: to_log.take(work, found, still), author, weight=weight
-                )
-            finally:
-                await self._following.drain()
-                self._following.own_is_done(author.command)
-            await turns.run(lambda tx: self._remember(taken))
-        return taken.again | again
-
-    def _still(
-        self, found: Differences, bodies: dict[ContentPath, Read]
-    ) -> tuple[dict[ContentPath, Read], set[ContentPath]]:
-        """Which files are as they were read; and the directories where something is not as it was compared.
-
-        What has come back is no longer gone in `found`, and a directory that has gone again has not appeared.
-        """
-        again: set[ContentPath] = set()
-        still = {path: one for path, one in bodies.items() if self._is_as(one.found, again)}
-        found.appeared = [
-            one
-            for one in found.appeared
-            if one.found.what is What.FILE or self._is_as(one.found, again, only_inode=True)
-        ]
-        found.gone = [one for one in found.gone if self._is_gone(one, again)]
-        return still, again
-
-    def _is_as(self, found: Found, again: set[ContentPath], *, only_inode: bool = False) -> bool:
-        there = self._disk.look(found.path)
-        if there is not None and there.what is found.what:
-            same = there.stamp.inode == found.stamp.inode if only_inode else there.stamp == found.stamp
-        else:
-            same = False
-        if not same:
-            again.add(found.path.parent)
-        return same
-
-    def _is_gone(self, one: Gone, again: set[ContentPath]) -> bool:
-        there = self._disk.look(one.path)
-        if there is None or (there.what is What.DIRECTORY) != (one.kind is Kind.DIRECTORY):
-            return True
-        if self._comparer.is_left_out(there):
-            return True
-        again.add(one.path.parent)
-        return False
-
-    def _remember(self, taken: Taken) -> None:
-        for entry, known in taken.known.items():
-            self._state.note(entry, known)
 
     # -- what is known -----------------------------------------------------------------
 

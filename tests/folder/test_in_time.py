@@ -79,14 +79,15 @@ async def test_a_file_that_may_not_be_read_is_not_looked_at_for_ever(
     folder = server.services.folder
     assert folder is not None
     looked = 0
-    compare = folder._compare
+    taking = folder._taking
+    compare = taking._compare
 
     async def counting(*args: object, **options: object) -> object:
         nonlocal looked
         looked += 1
         return await compare(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(folder, "_compare", counting)
+    monkeypatch.setattr(taking, "_compare", counting)
     disk_open = type(folder._disk).open
 
     def refusing(disk: object, path: ContentPath) -> object:

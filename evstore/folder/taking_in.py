@@ -1,0 +1,142 @@
+"""From the disk to the log: compare, read what is different, and take it in.
+
+Comparing and taking in happen in a turn each, reading between them: so what was compared is looked at once more
+before it is taken in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from evstore.events import Author, Kind
+from evstore.folder import to_log
+from evstore.folder.comparing import Comparer, Differences, Gone, Trust
+from evstore.folder.disk import Disk, Found, What
+from evstore.folder.following import Following
+from evstore.folder.lots import Lot, lots
+from evstore.folder.reading import read
+from evstore.folder.state import State
+from evstore.folder.to_log import Read, Taken
+from evstore.folder.turns import Turns
+from evstore.paths import ContentPath
+from evstore.store import Store
+
+logger = logging.getLogger(__name__)
+
+ACTOR = "disk"
+
+
+class TakingIn:
+    """Takes in what has changed on the disk. `rules_changed` is called when other files have versions than before."""
+
+    def __init__(
+        self,
+        store: Store,
+        disk: Disk,
+        state: State,
+        comparer: Comparer,
+        following: Following,
+        rules_changed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._disk = disk
+        self._state = state
+        self._comparer = comparer
+        self._following = following
+        self._rules_changed = rules_changed
+
+    async def take(
+        self,
+        turns: Turns,
+        directories: Iterable[ContentPath],
+        *,
+        deep: bool = False,
+        hurry: bool = False,
+        trust: Trust = Trust.STAMPS,
+    ) -> set[ContentPath]:
+        """Compare these directories with the tree, and take in what is different. Returns those to look at again."""
+        directories = list(directories)
+        found = await turns.whole(self._compare(turns, directories, deep=deep, hurry=hurry, trust=trust))
+        again = set(found.busy)
+        if found.any:
+            author = Author.new(ACTOR)
+            files = [one.found for one in found.appeared if one.found.what is What.FILE]
+            files += [one.found for one in found.changed]
+            bodies, failed = await read(self._store, self._disk, files, author)
+            again.update(path.parent for path in failed)
+            for lot in lots(found, bodies):  # all of them by the same author: to the history it is one group
+                again |= await turns.whole(self._take_in(turns, lot, author))
+        return again
+
+    async def _compare(
+        self, turns: Turns, directories: Sequence[ContentPath], *, deep: bool, hurry: bool, trust: Trust
+    ) -> Differences:
+        async with turns.lock:
+            await self._following.drain()
+            found = await turns.run(
+                lambda tx: self._comparer.compare(tx, directories, deep=deep, hurry=hurry, trust=trust)
+            )
+            await self._following.write_out(found.unwritten)
+        for path, reason in found.unreadable.items():
+            logger.info("%s is not taken in: %s", path, reason)
+        if found.rules_changed:
+            self._rules_changed()
+        return found
+
+    async def _take_in(self, turns: Turns, lot: Lot, author: Author) -> set[ContentPath]:
+        found, bodies = lot
+        async with turns.lock:
+            await self._following.drain()
+            still, again = await turns.run(lambda tx: self._still(found, bodies))
+            self._following.own(author.command)
+            try:
+                weight = sum(one.body.weight for one in still.values())
+                taken = await self._store.write(
+                    lambda work: to_log.take(work, found, still), author, weight=weight
+                )
+            finally:
+                await self._following.drain()
+                self._following.own_is_done(author.command)
+            await turns.run(lambda tx: self._remember(taken))
+        return taken.again | again
+
+    def _still(
+        self, found: Differences, bodies: dict[ContentPath, Read]
+    ) -> tuple[dict[ContentPath, Read], set[ContentPath]]:
+        """Which files are as they were read; and the directories where something is not as it was compared.
+
+        What has come back is no longer gone in `found`, and a directory that has gone again has not appeared.
+        """
+        again: set[ContentPath] = set()
+        still = {path: one for path, one in bodies.items() if self._is_as(one.found, again)}
+        found.appeared = [
+            one
+            for one in found.appeared
+            if one.found.what is What.FILE or self._is_as(one.found, again, only_inode=True)
+        ]
+        found.gone = [one for one in found.gone if self._is_gone(one, again)]
+        return still, again
+
+    def _is_as(self, found: Found, again: set[ContentPath], *, only_inode: bool = False) -> bool:
+        there = self._disk.look(found.path)
+        if there is not None and there.what is found.what:
+            same = there.stamp.inode == found.stamp.inode if only_inode else there.stamp == found.stamp
+        else:
+            same = False
+        if not same:
+            again.add(found.path.parent)
+        return same
+
+    def _is_gone(self, one: Gone, again: set[ContentPath]) -> bool:
+        there = self._disk.look(one.path)
+        if there is None or (there.what is What.DIRECTORY) != (one.kind is Kind.DIRECTORY):
+            return True
+        if self._comparer.is_left_out(there):
+            return True
+        again.add(one.path.parent)
+        return False
+
+    def _remember(self, taken: Taken) -> None:
+        for entry, known in taken.known.items():
+            self._state.note(entry, known)
