@@ -237,7 +237,7 @@ class _Comparison:
             power_loss = self._comparer.power_loss
             if power_loss is not None and power_loss.is_damage(self._tx, member.entry, found):
                 self._differences.unwritten.append(member.entry)
-            elif self._is_quiet(found):
+            elif self._is_quiet(found) and self._is_quiet_since(found.stamp.ctime_ns):
                 self._differences.changed.append(Changed(member.entry, member.digest, found))
             else:
                 self._differences.busy.add(directory.path)
@@ -278,7 +278,7 @@ class _Comparison:
             path = tree.path_of(self._tx, entry)
             if path is not None and (there := self._disk.look(path)) is not None and there.what is found.what:
                 continue  # a hard link, or something new under the old name, which keeps the entry
-            if self._holds(entry, found) if is_directory else known.stamp == found.stamp:
+            if self._holds(entry, found) if is_directory else found.stamp.is_moved(known.stamp):
                 return entry
         return None
 
@@ -297,5 +297,8 @@ class _Comparison:
         return 2 * same >= len(members)
 
     def _is_quiet(self, found: Found) -> bool:
-        age = self._now - found.stamp.mtime_ns  # below zero: a date to come, which says nothing
-        return self._hurry or found.what is What.DIRECTORY or not -NS <= age < QUIET * NS
+        return found.what is What.DIRECTORY or self._is_quiet_since(found.stamp.mtime_ns)
+
+    def _is_quiet_since(self, moment: int) -> bool:
+        age = self._now - moment  # below zero: a date to come, which says nothing
+        return self._hurry or not -NS <= age < QUIET * NS

@@ -14,6 +14,7 @@ NS = 1_000_000_000
 TICK = 50_000_000  # ns: no clock of a file system is coarser than this,
 COARSE_TICK = 2_100_000_000  # but for those that know whole seconds only, or every second one
 NO_DATE = -1
+LARGEST = 2**63 - 1  # what SQLite keeps, which is reached in 2262, and by the inodes of some network file systems
 LATEST = 253_402_300_799_000_000  # µs since 1970: the end of the year 9999, the last that Python can show
 
 
@@ -30,15 +31,27 @@ WHAT = {stat.S_IFREG: What.FILE, stat.S_IFDIR: What.DIRECTORY, stat.S_IFLNK: Wha
 
 
 class Stamp(NamedTuple):
-    """By which a change is noticed without reading: whoever writes to a file changes one of these."""
+    """By which a change is noticed without reading: whoever writes to a file changes one of these.
+
+    The mtime can be set by anybody, and is set back by `rsync --inplace -t`, `tar x` and many others: then only
+    the ctime tells, which the system alone sets. A chmod, a rename and a new hard link change it too.
+    """
 
     size: int  # bytes
     mtime_ns: int
     inode: int
+    ctime_ns: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> Stamp:
-        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+        mtime, inode, ctime = found.st_mtime_ns, found.st_ino, found.st_ctime_ns
+        if inode <= LARGEST and -LARGEST <= mtime <= LARGEST and ctime <= LARGEST:
+            return cls(found.st_size, mtime, inode, ctime)
+        return cls(found.st_size, _folded(mtime), _folded(inode), _folded(ctime))
+
+    def is_moved(self, before: Stamp) -> bool:
+        """Whether this can be what had the stamp `before`, with another name or other rights since then."""
+        return self[:3] == before[:3]
 
     def as_read(self, began: int) -> Stamp:
         """By which a file is known that was read from `began` (ns since 1970) on.
@@ -46,9 +59,8 @@ class Stamp(NamedTuple):
         When it had just been changed, the next change could have the same date: then it is one that no file
         has, so that it will be read again (git does the same, and calls such files racy).
         """
-        tick = COARSE_TICK if self.mtime_ns % NS == 0 else TICK
-        is_past = not -NS < began - self.mtime_ns < tick
-        return self if is_past else Stamp(self.size, NO_DATE, self.inode)
+        is_past = _is_past(self.mtime_ns, began) and _is_past(self.ctime_ns, began)
+        return self if is_past else self._replace(ctime_ns=NO_DATE)
 
 
 class Found(NamedTuple):
@@ -59,6 +71,7 @@ class Found(NamedTuple):
     stamp: Stamp
     mode: int  # permission bits
     created: int | None  # µs since 1970, where Python can tell
+    modified: int  # µs since 1970; dates that no calendar shows are moved to the nearest one
 
     @classmethod
     def of(cls, path: ContentPath, found: os.stat_result) -> Found:
@@ -66,15 +79,11 @@ class Found(NamedTuple):
         return cls(
             path,
             WHAT.get(stat.S_IFMT(mode), What.OTHER),
-            Stamp(found.st_size, found.st_mtime_ns, found.st_ino),
+            Stamp.of(found),
             stat.S_IMODE(mode),
             None if born is None else clamped(int(born * 1_000_000)),
+            clamped(found.st_mtime_ns // 1000),
         )
-
-    @property
-    def modified(self) -> int:
-        """µs since 1970; dates that no calendar shows are moved to the nearest one."""
-        return clamped(self.stamp.mtime_ns // 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +104,14 @@ class Scan:
 
 def clamped(moment: int) -> int:
     return min(max(moment, 0), LATEST)
+
+
+def _is_past(moment: int, began: int) -> bool:
+    """Whether a change from `began` on has another date than this, both as ns since 1970."""
+    tick = COARSE_TICK if moment % NS == 0 else TICK
+    return not -NS < began - moment < tick
+
+
+def _folded(number: int) -> int:
+    """The same modulo 2**64 that SQLite can keep: still another one for another file or date."""
+    return (number + 2**63) % 2**64 - 2**63

@@ -16,7 +16,7 @@ from evstore.folder.disk import Stamp
 from evstore.projections import tree
 
 _MEMBERS = """
-select p.entry, p.name, e.kind, c.digest, c.size, c.modified, k.size, k.mtime, k.inode, k.digest
+select p.entry, p.name, e.kind, c.digest, c.size, c.modified, k.size, k.mtime, k.inode, k.ctime, k.digest
 from places p
 join entries e on e.entry = p.entry
 left join contents c on c.entry = p.entry and c.since = (select max(since) from contents where entry = p.entry)
@@ -64,25 +64,25 @@ class State:
     def known(self, tx: Tx, entry: EntryId) -> Known | None:
         if entry in self._fresh:
             return self._fresh[entry]
-        row = tx.row("select size, mtime, inode, digest from folder_known where entry = ?", (entry,))
-        return Known(Stamp(row[0], row[1], row[2]), row[3]) if row else None
+        row = tx.row("select size, mtime, inode, ctime, digest from folder_known where entry = ?", (entry,))
+        return Known(Stamp(*row[:4]), row[4]) if row else None
 
     def by_inode(self, tx: Tx, inode: int) -> Iterator[tuple[EntryId, Known]]:
         """The entries, in the tree or deleted, for which this inode was seen on the disk."""
         fresh = self._inodes.get(inode)
         if fresh is not None and (known := self._fresh.get(fresh)) is not None:
             yield fresh, known
-        query = "select entry, size, mtime, inode, digest from folder_known where inode = ?"
-        for entry, size, mtime, number, digest in tx.rows(query, (inode,)):
+        query = "select entry, size, mtime, inode, ctime, digest from folder_known where inode = ?"
+        for entry, size, mtime, number, ctime, digest in tx.rows(query, (inode,)):
             if entry not in self._fresh:
-                yield entry, Known(Stamp(size, mtime, number), digest)
+                yield entry, Known(Stamp(size, mtime, number, ctime), digest)
 
     def members(self, tx: Tx, directory: EntryId) -> Iterator[Member]:
         """What a directory of the tree holds now."""
         fresh = self._fresh
         for row in tx.rows(_MEMBERS, (directory, tree.FOREVER)):
-            entry, name, kind, digest, bytes_, modified, size, mtime, inode, there = row
-            known = None if size is None else Known(Stamp(size, mtime, inode), there)
+            entry, name, kind, digest, bytes_, modified, size, mtime, inode, ctime, there = row
+            known = None if size is None else Known(Stamp(size, mtime, inode, ctime), there)
             if entry in fresh:
                 known = fresh[entry]
             yield Member(entry, name, KINDS[kind], digest, bytes_, modified, known)
@@ -121,17 +121,11 @@ _OTHER = object()
 
 def put(tx: Tx, changes: dict[EntryId, Known | None], noted: Noted) -> None:
     """Write what has been noted into the table."""
-    rows = [
-        (entry, *_columns(known.stamp), known.digest) for entry, known in changes.items() if known is not None
-    ]
-    tx.many("insert or replace into folder_known values (?,?,?,?,?)", sorted(rows))
+    rows = [(entry, *known.stamp, known.digest) for entry, known in changes.items() if known is not None]
+    tx.many("insert or replace into folder_known values (?,?,?,?,?,?)", sorted(rows))
     gone = [(entry,) for entry, known in changes.items() if known is None]
     tx.many("delete from folder_known where entry = ?", gone)
     tx.execute("insert or replace into folder values (1, ?, ?)", noted)
-
-
-def _columns(stamp: Stamp) -> tuple[int, int, int]:
-    return stamp.size, stamp.mtime_ns, stamp.inode
 
 
 def noted(tx: Tx) -> Noted | None:

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 ASIDE = "moving-"  # how the names in the trash begin of what waits for its place
 Plain = Mapping[Digest, bytes]  # bodies that are in memory anyway
 EMPTY = hashlib.sha256(b"").digest()
-NEVER_MADE = Known(Stamp(0, 0, 0), None)  # of a directory that could not be made
+NEVER_MADE = Known(Stamp(0, 0, 0, 0), None)  # of a directory that could not be made
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class Writer:
             case EntryMoved():
                 old, new = tree.path_of(tx, entry, offset - 1), tree.path_of(tx, entry, offset)
                 if old is not None and new is not None:
-                    self._move(old, new, outcome)
+                    self._move(tx, entry, old, new, outcome)
             case EntryDeleted():
                 old = tree.path_of(tx, entry, offset - 1)
                 if old is not None:
@@ -187,8 +187,9 @@ class Writer:
         self._disk.make_directory(parent)
         outcome.dirty |= {parent, parent.parent}
 
-    def _move(self, old: ContentPath, new: ContentPath, outcome: Outcome) -> None:
-        if self._disk.look(old) is None:  # somebody was quicker
+    def _move(self, tx: Tx, entry: EntryId, old: ContentPath, new: ContentPath, outcome: Outcome) -> None:
+        before = self._disk.look(old)
+        if before is None:  # somebody was quicker
             outcome.dirty |= {old.parent, new.parent}
             return
         self._ensure_parents(new, outcome)
@@ -199,7 +200,16 @@ class Writer:
             if found is not None:
                 self._set_aside(found, outcome)
             self._disk.rename(old, new)
+        known = self._state.known(tx, entry)
+        if known is not None and known.stamp == before.stamp:
+            self._note_moved(entry, known, new)
         outcome.written |= {old, new}
+
+    def _note_moved(self, entry: EntryId, known: Known, path: ContentPath) -> None:
+        """The rename has given the file another ctime, for which it need not be read."""
+        found = self._disk.look(path)
+        if found is not None and found.stamp.is_moved(known.stamp):
+            self._state.note(entry, Known(found.stamp, known.digest))
 
     def _delete(self, tx: Tx, entry: EntryId, path: ContentPath, outcome: Outcome) -> None:
         """A file that is known is removed; what may not be in the log goes to the trash, a directory for now."""

@@ -58,8 +58,8 @@ class OnDisk(Entry):
 
     @property
     def settled(self) -> bool:
-        # its date is old enough for a later change to show in it
-        return time.time_ns() - self.stamp.mtime_ns > SETTLED * 1_000_000_000
+        # its dates are old enough for a later change to show in them
+        return time.time_ns() - max(self.stamp.mtime_ns, self.stamp.ctime_ns) > SETTLED * 1_000_000_000
 
 
 def tag_of(stamp: Stamp) -> Digest:

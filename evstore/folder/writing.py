@@ -56,14 +56,14 @@ def _write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: in
     with _temporary(inside, target, replaces=replaces) as (name, place):
         stamp = _fill(name, place, pieces, modified, target, replaces=replaces)
         if _put(name, place, target, stamp):
-            return stamp
+            return _in_place(target, stamp)
         # one disk can be mounted twice: then only the attempt shows that its parts are apart
         with ExitStack() as stack:
             beside = _beside(inside, target, stack)
             again = _pieces(name, place)
             stamp = _fill(beside, target.directory, again, modified, target, replaces=replaces)
             _put(beside, target.directory, target, stamp)
-            return stamp
+            return _in_place(target, stamp)
 
 
 def _sync_directory(directory: int) -> None:
@@ -213,6 +213,15 @@ def _put(name: str, place: int, target: Target, stamp: Stamp) -> bool:
     return True
 
 
+def _in_place(target: Target, made: Stamp) -> Stamp:
+    """The stamp of what was made and then moved to its place, for that has changed its ctime."""
+    with suppress(OSError):  # it can't be known: then it is read once
+        found = look_in(target.directory, target.name)
+        if found is not None and (there := Stamp.of(found)).is_moved(made):
+            return there
+    return made  # nobody else's file has that one
+
+
 def _check_exchanged(name: str, place: int, target: Target, old: Stamp, new: Stamp) -> None:
     """Raise Changed unless `old` is what came out as `name`. Then somebody else was faster, and what is his goes back.
 
@@ -232,7 +241,9 @@ def _check_exchanged(name: str, place: int, target: Target, old: Stamp, new: Sta
 
 
 def _is_expected(came: os.stat_result, expected: Stamp, target: Target) -> bool:
-    return stat.S_ISREG(came.st_mode) and (target.replacing == "anything" or Stamp.of(came) == expected)
+    return stat.S_ISREG(came.st_mode) and (
+        target.replacing == "anything" or Stamp.of(came).is_moved(expected)  # exchanged, it has another ctime
+    )
 
 
 def _changed(target: Target) -> Changed:

@@ -19,7 +19,7 @@ PATHS = [ContentPath(f"d{number % 3}/f{number}") for number in range(30)]
 
 
 def found(path: ContentPath, what: What = What.FILE) -> Found:
-    return Found(path, what, Stamp(1, 1, 1), 0o644, None)
+    return Found(path, what, Stamp(1, 1, 1, 1), 0o644, None, 0)
 
 
 def read_as(path: ContentPath, digest: Digest) -> Read:

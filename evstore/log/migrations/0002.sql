@@ -6,6 +6,7 @@ create table folder_known (
     size          integer not null,           -- bytes; 0 for a directory
     mtime         integer not null,           -- ns since 1970; 0 for a directory, which is told by its inode
     inode         integer not null,
+    ctime         integer not null,           -- ns since 1970, as the system sets it
     digest        blob                        -- of what lies there; null for a directory or an empty file
 ) strict, without rowid;
 
