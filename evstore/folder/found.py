@@ -14,7 +14,7 @@ NS = 1_000_000_000
 TICK = 50_000_000  # ns: no clock of a file system is coarser than this,
 COARSE_TICK = 2_100_000_000  # but for those that know whole seconds only, or every second one
 NO_DATE = -1
-LARGEST = 2**63 - 1  # what SQLite keeps, which is reached in 2262, and by the inodes of some network file systems
+LARGEST = 2**63 - 1  # what SQLite keeps: dates up to 2262, and not the inodes of all network file systems
 LATEST = 253_402_300_799_000_000  # µs since 1970: the end of the year 9999, the last that Python can show
 
 
@@ -45,8 +45,8 @@ class Stamp(NamedTuple):
     @classmethod
     def of(cls, found: os.stat_result) -> Stamp:
         mtime, inode, ctime = found.st_mtime_ns, found.st_ino, found.st_ctime_ns
-        if inode <= LARGEST and -LARGEST <= mtime <= LARGEST and ctime <= LARGEST:
-            return cls(found.st_size, mtime, inode, ctime)
+        if inode <= LARGEST and -LARGEST <= mtime <= LARGEST and -LARGEST <= ctime <= LARGEST:
+            return cls(found.st_size, mtime, inode, ctime)  # quickly: it is asked for each file
         return cls(found.st_size, _folded(mtime), _folded(inode), _folded(ctime))
 
     def is_moved(self, before: Stamp) -> bool:
