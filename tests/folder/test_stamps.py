@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,11 +33,12 @@ sys.addaudithook(_hear)
 
 
 @contextmanager
-def read_files() -> Iterator[list[str]]:
+def read_files() -> Generator[list[str]]:
     """The names of the files that the folder reads meanwhile, each as often as that happens."""
     global _opened
     opened: list[str] = []
-    _opened, names = opened, []
+    names: list[str] = []
+    _opened = opened
     try:
         yield names
     finally:
@@ -89,7 +90,7 @@ def replacing(file: Path, data: bytes) -> None:
 @pytest.mark.parametrize("change", [in_place, replacing])
 @pytest.mark.parametrize("between", [wait, reopen, crash])
 async def test_other_bytes_of_the_same_size_and_date_are_seen(
-    both: BothSides, change: Callable[[Path, bytes], None], between: Callable[[BothSides], object]
+    both: BothSides, change: Callable[[Path, bytes], None], between: Callable[[BothSides], Awaitable[None]]
 ) -> None:
     file = both.root / "f.txt"
     file.write_bytes(b"1.0.1")

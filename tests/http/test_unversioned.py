@@ -20,6 +20,7 @@ import pytest
 from evstore import naming, notebooks
 from evstore.folder.disk import Disk
 from evstore.folder.ignoring import Ignore
+from evstore.folder.unversioned import SETTLED
 from evstore.paths import ContentPath
 from tests.helpers import Reply, Server, StartServer
 
@@ -220,19 +221,22 @@ async def test_a_notebook_is_read_and_never_trusted(server: Server, folder: Path
 async def test_conditional_reading(server: Server, folder: Path) -> None:
     fill(folder)
     os.utime(folder / "data" / "x.txt", (1e9, 1e9))
-    for path in ("/api/contents/data/x.txt", "/files/data/x.txt"):
-        (folder / "data" / "x.txt").write_text("in data")
-        os.utime(folder / "data" / "x.txt", (1e9, 1e9))
-        tag = (await server.fetch("GET", path)).headers["ETag"]
+    await asyncio.sleep(SETTLED)
+    paths = ("/api/contents/data/x.txt", "/files/data/x.txt")
+    tags = {path: (await server.fetch("GET", path)).headers["ETag"] for path in paths}
+    for path, tag in tags.items():
         assert tag.startswith('"')
         assert (await server.fetch("GET", path, headers={"If-None-Match": tag})).status == 304
-        (folder / "data" / "x.txt").write_text("otherss")
+    (folder / "data" / "x.txt").write_text("otherss")
+    os.utime(folder / "data" / "x.txt", (1e9, 1e9))
+    for path, tag in tags.items():
         assert (await server.fetch("GET", path, headers={"If-None-Match": tag})).status == 200
 
 
 async def test_files(server: Server, folder: Path) -> None:
     fill(folder)
     os.utime(folder / "data" / "x.txt", (1e9, 1e9))
+    await asyncio.sleep(SETTLED)
     whole = await server.fetch("GET", "/files/data/x.txt")
     assert (whole.status, whole.body, whole.headers["Accept-Ranges"]) == (200, b"in data", "bytes")
     assert whole.headers["Content-Security-Policy"].endswith("sandbox allow-scripts")
