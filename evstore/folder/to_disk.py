@@ -10,6 +10,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -243,12 +244,12 @@ class Writer:
         """
         outcome, since = Outcome(), _since(tx, after)
         stood = {entry: _places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
-        lifted: set[EntryId] = set()
+        lifted: dict[EntryId, ContentPath] = {}
         stuck: set[ContentPath] = set()  # what belongs at or below these is left to the comparison
         for entry in sorted(stood, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
             try:
-                if self._lift(tx, entry, stood[entry], outcome):
-                    lifted.add(entry)
+                if (was := self._lift(tx, entry, stood[entry], outcome)) is not None:
+                    lifted[entry] = was
             except EvstoreError as error:
                 outcome.refused[entry] = error
                 outcome.dirty.update(path.parent for path in stood[entry])
@@ -267,13 +268,15 @@ class Writer:
                     self._put(tx, one, {}, outcome)
             except EvstoreError as error:
                 outcome.refused[found.id] = error
+                if found.id in lifted:
+                    self._put_back(found.id, lifted[found.id])
         self._settle()
         return outcome
 
-    def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> bool:
-        """Take away what is on the disk for an entry at a place where it does not belong now. Whether it waits for another."""
+    def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> ContentPath | None:
+        """Take away what is on the disk for an entry at a place where it does not belong now. From where, if it waits for another."""
         now = tree.path_of(tx, entry)
-        is_waiting = False
+        waits: ContentPath | None = None
         for path in stood - {now}:
             found = self._disk.look(path)
             if found is not None and self._is(tx, entry, found):
@@ -283,13 +286,13 @@ class Writer:
                 else:
                     self._free(_aside(entry))
                     self._disk.discard(path, _aside(entry))
-                    is_waiting = True
+                    waits = path
                 break
         if (
             tree.place(tx, entry) is None
         ):  # below something deleted it would be missed, and written, if that came back
             self._state.note(entry, None)
-        return is_waiting
+        return waits
 
     def _is(self, tx: Tx, entry: EntryId, found: Found) -> bool:
         """Whether what lies there is what was written for `entry`: the same inode, or bytes that only it had."""
@@ -312,6 +315,12 @@ class Writer:
                 return
             self._set_aside(occupant, outcome)
         self._disk.recover(_aside(entry.id), entry.path)
+
+    def _put_back(self, entry: EntryId, was: ContentPath) -> None:
+        """Its new place can't be reached: so it stays where it was, and the comparison finds it there."""
+        with suppress(EvstoreError):  # then it is left in the trash, which is told
+            if self._disk.has_discarded(_aside(entry)):
+                self._disk.recover(_aside(entry), was)
 
     def _settle(self) -> None:
         """What waits for a place now is trash like any other: the next start must not take it for its own."""

@@ -204,3 +204,25 @@ async def test_what_may_not_be_changed_keeps_no_server_from_starting(
         assert (await both.agree()).keys() == before.keys()
         assert (part / "d" / "x.txt").read_bytes() == b"newer"
         await both.close()
+
+
+async def test_what_can_not_get_to_its_place_stays_where_it_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = BothSides(tmp_path)
+    await _with_directory(both)
+    await both.save("b.txt", b"two")
+    await both.agree()
+    await both.folder.note()
+    both.store.mirror = None
+    await both.contents.move(ContentPath("b.txt"), ContentPath("d/b.txt"), Author.new(AUTHOR))
+    await both.crash()
+    both.write("b.txt", b"precious")
+    both.remove("d")
+    both.write("d", b"a file")
+    await both.open()
+    assert set(await both.agree()) == {"d", "b.txt"}
+    assert await both.text("b.txt") == b"precious"
+    assert trash(both.root) == []
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+    await both.close()
