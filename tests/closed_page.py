@@ -17,8 +17,8 @@ from tests.kernel_client import connected, eventually
 
 PATH = "/api/contents/a.ipynb"
 
-# Waits for a file of that name in the kernel's folder
-WAIT = "import os, time\nwhile not os.path.exists({name!r}): time.sleep(0.02)\n"
+# Waits for a file of that name in the kernel's folder, a hidden one, for it is none of the log's business
+WAIT = "import os, time\nwhile not os.path.exists('.' + {name!r}): time.sleep(0.02)\n"
 HALVES = "print('first')\n" + WAIT.format(name="go on") + "print('second')\n"
 
 
@@ -77,7 +77,7 @@ async def actors(server: Server, path: str = "a.ipynb") -> list[str]:
 
 
 async def go_on(server: Server, name: str = "go on") -> None:
-    (server.services.config.folder / name).touch()
+    (server.services.config.folder / f".{name}").touch()
 
 
 @asynccontextmanager
