@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from evstore.events import Author
 from evstore.paths import ContentPath
+from evstore.store import Work
 from tests.folder.both_sides import AUTHOR, BothSides, Complaints
 
 NAMES = ["a", "b", "c.txt", "n.ipynb", "é"]
@@ -147,6 +148,8 @@ class Sides(RuleBasedStateMachine):
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait([task])
+            # what it wished may be on its way all the same: commands run in the order of their calls
+            await self.both.store.write(_nothing, Author.new(AUTHOR))
 
         self.run(leave())
 
@@ -300,6 +303,10 @@ class Sides(RuleBasedStateMachine):
             self.loop.run_until_complete(asyncio.sleep(0.01))
             self.loop.close()
             self.place.cleanup()
+
+
+def _nothing(work: Work) -> None:
+    """A command that changes nothing."""
 
 
 TestSides = Sides.TestCase
