@@ -14,8 +14,8 @@ from evstore.cli.gateway import take_gateway
 from evstore.cli.options import SectionedCommand, database_of, existing_folder, make_directory
 from evstore.cli.running import write_private
 from evstore.config import Config
+from evstore.disk.filesystem import check_local
 from evstore.errors import Unavailable
-from evstore.folder.filesystem import check_local
 from evstore.lab import is_installed
 from evstore.lab.apps import APPS, LAB
 

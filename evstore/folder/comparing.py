@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from evstore.disk.disk import Disk, Found, Scan, Unreadable, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import NotFound, Stopped
 from evstore.events import Digest, EntryId, Kind
-from evstore.folder.disk import Disk, Found, Scan, Unreadable, What
 from evstore.folder.ignoring import Ignore
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.state import Known, Member, State

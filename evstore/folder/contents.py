@@ -18,10 +18,10 @@ from typing import TypeVar
 
 from evstore import naming, rules
 from evstore.contents import Contents, Found, Listing, Save, Saved
+from evstore.disk.errors import FolderGone, NoVersions, Unreadable
 from evstore.entry import Entry
 from evstore.errors import EvstoreError, Invalid, NotFound
 from evstore.events import Author, Offset
-from evstore.folder.errors import FolderGone, NoVersions, Unreadable
 from evstore.folder.removing import trash_name
 from evstore.folder.unversioned import BLOCK, LINK, OnDisk, Unversioned, tag_of
 from evstore.folder.working import WorkingFolder

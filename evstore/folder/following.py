@@ -11,10 +11,10 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from evstore.disk.errors import FolderFailed
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError, Exists, NotFound
 from evstore.events import CommandId, Digest, EntryId, Offset, Recorded
-from evstore.folder.errors import FolderFailed
 from evstore.folder.to_disk import Outcome, Writer
 from evstore.folder.turns import Turns
 from evstore.paths import ContentPath

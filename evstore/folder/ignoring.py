@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Protocol
 
+from evstore.disk.errors import Unreadable
+from evstore.disk.found import Found, Stamp, What
 from evstore.errors import NotFound
-from evstore.folder.errors import Unreadable
-from evstore.folder.found import Found, Stamp, What
 from evstore.folder.patterns import Patterns
 from evstore.paths import ContentPath
 
@@ -50,7 +50,7 @@ LEAVING = Reason(Kind.LEAVING, "programs make it, and can make it again")
 
 
 class Files(Protocol):
-    """The disk, as far as it is needed here; `evstore.folder.disk.Disk` is one."""
+    """The disk, as far as it is needed here; `evstore.disk.disk.Disk` is one."""
 
     def look(self, path: ContentPath) -> Found | None: ...
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from typing import NamedTuple
 
+from evstore.disk.disk import What
 from evstore.events import Kind
 from evstore.folder.comparing import Appeared, Changed, Differences, Gone
-from evstore.folder.disk import What
 from evstore.folder.to_log import Read
 from evstore.paths import ContentPath
 

@@ -6,7 +6,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from evstore.folder.disk import Disk
+from evstore.disk.disk import Disk
 
 MARK = "folder"
 BOOT = "boot"

@@ -6,10 +6,10 @@ as it is synced with each commit; so they are written again, and not taken for w
 
 from __future__ import annotations
 
+from evstore.disk.disk import Disk, Found, What
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError
 from evstore.events import EntryId
-from evstore.folder.disk import Disk, Found, What
 from evstore.paths import ContentPath
 from evstore.projections import tree
 

@@ -9,9 +9,9 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
+from evstore.disk.disk import Disk, Found, Stamp
 from evstore.errors import EvstoreError
 from evstore.events import Author
-from evstore.folder.disk import Disk, Found, Stamp
 from evstore.folder.to_log import Read
 from evstore.ingest import WHOLE, ingest
 from evstore.log import bodies

@@ -6,10 +6,10 @@ import hashlib
 import time
 from collections.abc import Callable
 
+from evstore.disk.disk import Disk, Found, What
+from evstore.disk.errors import when_reading
 from evstore.engine.base import Tx
 from evstore.events import Digest
-from evstore.folder.disk import Disk, Found, What
-from evstore.folder.errors import when_reading
 from evstore.folder.state import State
 from evstore.paths import ContentPath
 

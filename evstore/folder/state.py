@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from evstore.disk.disk import Stamp
 from evstore.engine.base import Tx
 from evstore.events import Digest, EntryId, Kind
-from evstore.folder.disk import Stamp
 from evstore.projections import tree
 
 _MEMBERS = """

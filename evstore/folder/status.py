@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evstore.disk.disk import Disk, Found, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import EvstoreError
 from evstore.folder.comparing import Changed, Comparer
-from evstore.folder.disk import Disk, Found, What
 from evstore.folder.ignoring import Ignore
 from evstore.folder.own import own_files
 from evstore.folder.state import State

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from evstore.disk.disk import Disk, Found, What
 from evstore.events import Author, Kind
 from evstore.folder import to_log
 from evstore.folder.comparing import Comparer, Differences, Gone, Trust
-from evstore.folder.disk import Disk, Found, What
 from evstore.folder.following import Following
 from evstore.folder.lots import Lot, lots
 from evstore.folder.reading import read

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from evstore.disk.disk import Changed, Disk, Found, Occupied, Stamp, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import EvstoreError
@@ -31,7 +32,6 @@ from evstore.events import (
     Offset,
     Recorded,
 )
-from evstore.folder.disk import Changed, Disk, Found, Occupied, Stamp, What
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.removing import Remover, has_body, read_digest, trash_name
 from evstore.folder.state import Known, State

@@ -12,11 +12,11 @@ from functools import partial
 from typing import NamedTuple
 
 from evstore import rules
+from evstore.disk.disk import Found, What
 from evstore.entry import Entry
 from evstore.errors import Conflict, Exists, Invalid, NotFound
 from evstore.events import EntryId, Kind, new_id
 from evstore.folder.comparing import Appeared, Changed, Differences, Gone
-from evstore.folder.disk import Found, What
 from evstore.folder.state import Known
 from evstore.log.bodies import Body
 from evstore.paths import ContentPath

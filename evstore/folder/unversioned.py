@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from evstore import naming
+from evstore.disk.disk import Changed, Disk, Found, Stamp, What
 from evstore.entry import Entry
 from evstore.errors import Forbidden, NotFound, TooLarge, Unprocessable
 from evstore.events import Digest, EntryId, Kind
-from evstore.folder.disk import Changed, Disk, Found, Stamp, What
 from evstore.folder.ignoring import Ignore
 from evstore.paths import ContentPath, check_name
 

@@ -17,16 +17,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from evstore.disk.disk import Disk, FolderGone, What
+from evstore.disk.errors import NoVersions
+from evstore.disk.found import NS, TICK, Stamp
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError, Forbidden, Stopping
 from evstore.events import Author, Digest, Recorded
 from evstore.folder import marking, state
 from evstore.folder.agenda import Agenda, overdue
 from evstore.folder.comparing import Comparer, Trust
-from evstore.folder.disk import Disk, FolderGone, What
-from evstore.folder.errors import NoVersions
 from evstore.folder.following import Following
-from evstore.folder.found import NS, TICK, Stamp
 from evstore.folder.ignoring import Ignore
 from evstore.folder.own import own_files
 from evstore.folder.power_loss import PowerLoss
@@ -35,12 +35,12 @@ from evstore.folder.taking_in import ACTOR, TakingIn
 from evstore.folder.to_disk import Outcome, Writer
 from evstore.folder.turns import Turns
 from evstore.folder.unversioned import Unversioned
-from evstore.folder.watching import Watcher
 from evstore.log import marks
 from evstore.paths import ContentPath
 from evstore.periodic import every
 from evstore.projections import tree
 from evstore.store import Store
+from evstore.watching.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 

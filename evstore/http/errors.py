@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 
 from evstore import errors
-from evstore.folder import errors as folder
+from evstore.disk import errors as disk
 
 STATUS: dict[type[errors.EvstoreError], int] = {
     errors.NotFound: 404,
@@ -29,15 +29,15 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.GatewayAway: 503,
     errors.DatabaseError: 500,
     errors.Locked: 500,
-    folder.FolderGone: 503,
-    folder.Unreadable: 403,
-    folder.NoVersions: 409,
-    folder.Occupied: 409,
-    folder.Changed: 409,
-    folder.FolderFailed: 500,
-    folder.OtherDisk: 422,
-    folder.FolderFull: 507,
-    folder.FolderReadOnly: 403,
+    disk.FolderGone: 503,
+    disk.Unreadable: 403,
+    disk.NoVersions: 409,
+    disk.Occupied: 409,
+    disk.Changed: 409,
+    disk.FolderFailed: 500,
+    disk.OtherDisk: 422,
+    disk.FolderFull: 507,
+    disk.FolderReadOnly: 403,
 }
 
 

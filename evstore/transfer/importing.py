@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evstore import rules
+from evstore.disk.disk import Disk
 from evstore.entry import Entry
 from evstore.errors import Conflict, Exists, Invalid, NotFound
 from evstore.events import Author, EntryId, Kind, new_id
-from evstore.folder.disk import Disk
 from evstore.folder.ignoring import Ignore
 from evstore.folder.own import own_files
 from evstore.ingest import WHOLE, ingest

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from evstore.disk.errors import FolderGone
 from evstore.errors import EvstoreError, Full
 from evstore.events import Author
-from evstore.folder.errors import FolderGone
 from evstore.paths import ContentPath
 from tests.folder.both_sides import AUTHOR, BothSides, digest
 from tests.folder.mounts import mounted, remount

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from evstore.errors import EvstoreError, Invalid, NotFound
-from evstore.folder.disk import (
+from evstore.disk.disk import (
     Changed,
     Disk,
     FolderFailed,
@@ -24,7 +23,8 @@ from evstore.folder.disk import (
     Unreadable,
     What,
 )
-from evstore.folder.renaming import exchange
+from evstore.disk.renaming import exchange
+from evstore.errors import EvstoreError, Invalid, NotFound
 from evstore.paths import ContentPath
 
 NOW = 1_700_000_000_000_000  # µs since 1970

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from evstore.disk.disk import Disk, FolderFull, FolderReadOnly, Occupied, OtherDisk, Stamp, Unreadable, What
 from evstore.errors import EvstoreError, NotFound
-from evstore.folder.disk import Disk, FolderFull, FolderReadOnly, Occupied, OtherDisk, Stamp, Unreadable, What
 from evstore.paths import ContentPath
 from tests.folder.mounts import mounted, remount, without_rights
 

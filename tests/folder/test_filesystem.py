@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evstore.folder.filesystem import (
+from evstore.disk.filesystem import (
     Mount,
     check_local,
     is_network,

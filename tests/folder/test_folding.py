@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from evstore.disk.disk import Changed, Disk, Occupied, What
+from evstore.disk.filesystem import is_network
 from evstore.errors import NotFound
-from evstore.folder.disk import Changed, Disk, Occupied, What
-from evstore.folder.filesystem import is_network
 from evstore.paths import ContentPath
 from tests.folder.fuse import folding_disk
 from tests.process.commands import evstore

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from evstore.folder.disk import Disk
+from evstore.disk.disk import Disk
 from evstore.folder.ignoring import IGNORE_FILE, Ignore, Kind
 from evstore.folder.patterns import MAX_PATTERNS, Patterns
 from evstore.paths import ContentPath

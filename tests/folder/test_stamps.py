@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evstore.disk.found import LARGEST, NO_DATE, NS, TICK, Stamp
 from evstore.events import Author
-from evstore.folder.found import LARGEST, NO_DATE, NS, TICK, Stamp
 from evstore.paths import ContentPath
 from tests.folder.both_sides import AUTHOR, BothSides, digest
 

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from evstore.folder.disk import Disk
+from evstore.disk.disk import Disk
 from evstore.folder.removing import trash_name
 from evstore.paths import ContentPath
 

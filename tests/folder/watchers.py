@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from evstore.folder.source import IsWatched
-from evstore.folder.watching import Changes, Watcher
 from evstore.paths import ContentPath
+from evstore.watching.source import IsWatched
+from evstore.watching.watcher import Changes, Watcher
 
 SIGN = "zz-sign"
 

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from evstore import naming, notebooks
-from evstore.folder.disk import Disk
+from evstore.disk.disk import Disk
 from evstore.folder.ignoring import Ignore
 from evstore.folder.unversioned import SETTLED
 from evstore.paths import ContentPath

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evstore.disk.disk import Found, Stamp, What
 from evstore.events import Digest, EntryId, Kind
 from evstore.folder.comparing import Appeared, Changed, Differences, Gone
-from evstore.folder.disk import Found, Stamp, What
 from evstore.folder.lots import LOT, lots
 from evstore.folder.to_log import Read
 from evstore.log.bodies import Body

@@ -12,12 +12,12 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
+from evstore.disk.errors import Changed, shown
+from evstore.disk.found import Stamp
+from evstore.disk.inside import READING, Inside, names_of
+from evstore.disk.looking import TEMPORARY, Replacing, check_replaceable, look_in
+from evstore.disk.renaming import exchange, rename_new
 from evstore.errors import NotFound
-from evstore.folder.errors import Changed, shown
-from evstore.folder.found import Stamp
-from evstore.folder.inside import READING, Inside, names_of
-from evstore.folder.looking import TEMPORARY, Replacing, check_replaceable, look_in
-from evstore.folder.renaming import exchange, rename_new
 from evstore.paths import ContentPath
 
 TMP = "tmp"  # in .evstore

@@ -16,9 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from evstore.errors import Invalid, NotFound
-from evstore.folder import trash
-from evstore.folder.errors import (
+from evstore.disk import trash
+from evstore.disk.errors import (
     Changed,
     FolderFailed,
     FolderFull,
@@ -33,9 +32,9 @@ from evstore.folder.errors import (
     shown,
     when_reading,
 )
-from evstore.folder.found import Found, Scan, Skipped, Stamp, What
-from evstore.folder.inside import Inside, is_spelt, names_of, other_spellings
-from evstore.folder.looking import (
+from evstore.disk.found import Found, Scan, Skipped, Stamp, What
+from evstore.disk.inside import Inside, is_spelt, names_of, other_spellings
+from evstore.disk.looking import (
     Replacing,
     called,
     check_file,
@@ -45,8 +44,9 @@ from evstore.folder.looking import (
     may_write,
     scan_directory,
 )
-from evstore.folder.renaming import is_same, rename_new, respell
-from evstore.folder.writing import NEW, OLD, TMP, Target, sweep, sync_disk_of, temporary_name, write
+from evstore.disk.renaming import is_same, rename_new, respell
+from evstore.disk.writing import NEW, OLD, TMP, Target, sweep, sync_disk_of, temporary_name, write
+from evstore.errors import Invalid, NotFound
 from evstore.paths import ContentPath, check_name, check_path
 
 __all__ = [

@@ -21,8 +21,17 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags, parse_events
 
-from evstore.folder.source import EXHAUSTED, Bell, Heard, IsWatched, LostTrack, Unavailable, Vanished, opened
 from evstore.paths import ContentPath
+from evstore.watching.source import (
+    EXHAUSTED,
+    Bell,
+    Heard,
+    IsWatched,
+    LostTrack,
+    Unavailable,
+    Vanished,
+    opened,
+)
 
 # Plain integers: the enum's own arithmetic would cost more than all the rest of reading an event.
 CAME, WENT = int(flags.CREATE | flags.MOVED_TO), int(flags.DELETE | flags.MOVED_FROM)

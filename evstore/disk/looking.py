@@ -6,10 +6,10 @@ import os
 import stat
 from typing import Literal
 
+from evstore.disk.errors import Changed, FolderReadOnly, Occupied, Unreadable, sentence, shown
+from evstore.disk.found import Found, Scan, Skipped, Stamp
+from evstore.disk.inside import NO_WAY, READING, STATE, is_spelt
 from evstore.errors import Invalid
-from evstore.folder.errors import Changed, FolderReadOnly, Occupied, Unreadable, sentence, shown
-from evstore.folder.found import Found, Scan, Skipped, Stamp
-from evstore.folder.inside import NO_WAY, READING, STATE, is_spelt
 from evstore.paths import MAX_NAME, MAX_PATH, ContentPath, check_name
 
 TEMPORARY = ".evstore-tmp-"  # how the name of an unfinished file begins

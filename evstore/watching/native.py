@@ -8,8 +8,8 @@ from pathlib import Path
 from watchfiles import Change
 from watchfiles._rust_notify import RustNotify
 
-from evstore.folder.source import Bell, Heard, IsWatched, Unavailable, Vanished
 from evstore.paths import ContentPath
+from evstore.watching.source import Bell, Heard, IsWatched, Unavailable, Vanished
 
 STEP = 20  # ms between two looks at what the system has told
 DEBOUNCE = 50  # ms, at most, until what was told is handed on

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Protocol
 
-from evstore.folder.inside import PASSING, READING
+from evstore.disk.inside import PASSING, READING
 from evstore.paths import ContentPath
 
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))

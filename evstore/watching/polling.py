@@ -10,8 +10,8 @@ import stat
 import time
 from pathlib import Path
 
-from evstore.folder.source import Bell, Heard, IsWatched, Vanished, opened
 from evstore.paths import ContentPath
+from evstore.watching.source import Bell, Heard, IsWatched, Vanished, opened
 
 INTERVAL = 2.0  # seconds between two looks, at least
 MemberStamp = tuple[str, int, int, int, int, int]  # name, inode, mode; but for directories: size, two dates

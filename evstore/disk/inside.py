@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from evstore.folder.errors import MISSING, FolderGone, missing
+from evstore.disk.errors import MISSING, FolderGone, missing
 from evstore.paths import ContentPath
 
 STATE = ".evstore"  # evstore's own directory, which nobody gets to by a path

@@ -15,9 +15,9 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from evstore.folder.inside import READING, Inside
-from evstore.folder.looking import look_in
-from evstore.folder.renaming import rename_new
+from evstore.disk.inside import READING, Inside
+from evstore.disk.looking import look_in
+from evstore.disk.renaming import rename_new
 from evstore.paths import ContentPath
 
 TRASH = "trash"  # in .evstore

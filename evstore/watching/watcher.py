@@ -27,15 +27,15 @@ from pathlib import Path
 from typing import Self
 
 from evstore.errors import EvstoreError
-from evstore.folder import git
-from evstore.folder.polling import Polling
-from evstore.folder.source import Bell, Heard, IsWatched, LostTrack, Source, Unavailable, Vanished
 from evstore.paths import MAX_PATH, ContentPath
+from evstore.watching import git
+from evstore.watching.polling import Polling
+from evstore.watching.source import Bell, Heard, IsWatched, LostTrack, Source, Unavailable, Vanished
 
 if sys.platform == "linux":
-    from evstore.folder.watches import Inotify as SystemEvents
+    from evstore.watching.watches import Inotify as SystemEvents
 else:
-    from evstore.folder.native import Native as SystemEvents
+    from evstore.watching.native import Native as SystemEvents
 
 QUIET = 0.15  # seconds without a change until what was gathered is told
 LONGEST = 2.0  # seconds from the first change until it is told although others follow

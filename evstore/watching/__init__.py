@@ -1,0 +1,1 @@
+"""What tells that something has changed in a folder: inotify, watchfiles, or looking every so often."""
