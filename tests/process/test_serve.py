@@ -88,6 +88,7 @@ def test_one_signal_stops_it_and_its_kernels(folder: Path, number: signal.Signal
             "log.db",
             "log.db.lock",
             "tmp",
+            "trash",
         ]  # the WAL is in the database, and nobody is told of a server
 
 
