@@ -16,11 +16,13 @@ from typing import Protocol, cast
 
 from fastcdc import fastcdc as _untyped_fastcdc  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
+from evstore.units import MIB
+
 LIMIT = 64 * 1024
 """Bytes; a piece between two boundaries of a notebook that is larger is cut further by FastCDC."""
 
 _MIN, _AVERAGE, _MAX = 2 * 1024, 8 * 1024, 64 * 1024
-_STREAM_BUFFER = 1024 * 1024  # bytes gathered before a stream is cut
+_STREAM_BUFFER = MIB  # bytes gathered before a stream is cut
 
 # Matched on bytes alone, with no idea of JSON: a cell's chunks are the same whether it is cut
 # alone or in its notebook. In order: a cell begins, the cells end, an output begins, the

@@ -49,9 +49,8 @@ class Save:
     present: bool = False  # there must be such a file
     absent: bool = False  # there must be no such file yet
     modified: int | None = None  # the date that it brings along, µs since 1970
-    pieces: Iterable[bytes] | None = (
-        None  # the bytes, where no versions are kept and `body` tells their number only
-    )
+    # the bytes, where no versions are kept and `body` tells their number only
+    pieces: Iterable[bytes] | None = None
 
 
 class Saved(NamedTuple):

@@ -13,10 +13,11 @@ from evstore.events import Author, Digest
 from evstore.log import bodies
 from evstore.log.bodies import Body, Chunk
 from evstore.store import Store
+from evstore.units import MIB
 
-BLOCK = 1024 * 1024  # bytes read at a time
-BATCH = 4 * 1024 * 1024  # bytes stored at a time
-WHOLE = 32 * 1024 * 1024  # up to this a body is handled in one piece, and a notebook is cut at its cells
+BLOCK = MIB  # bytes read at a time
+BATCH = 4 * MIB  # bytes stored at a time
+WHOLE = 32 * MIB  # up to this a body is handled in one piece, and a notebook is cut at its cells
 
 
 class Readable(Protocol):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import re
 from collections.abc import Callable
 
-HIDDEN_GLOBS = ("*.pyc", "*.pyo", "*~")  # with __pycache__: left out of listings, as Jupyter does
+LEAVINGS = (".pyc", ".pyo", "~")  # the endings of what Python and editors leave behind
 _COPY_SUFFIX = re.compile(r"-Copy\d*(?=\.|$)")
 
 
@@ -42,10 +41,11 @@ def first_free(name: str, taken: Callable[[str], bool], *, insert: str = "") -> 
     raise AssertionError  # count() never ends
 
 
+def is_leaving(name: str) -> bool:
+    """Whether a name is that of something that Python or an editor leaves behind, and makes again."""
+    return name == "__pycache__" or name.endswith(LEAVINGS)
+
+
 def unlisted(name: str) -> bool:
-    """Whether a name is left out of listings."""
-    return (
-        name.startswith(".")
-        or name == "__pycache__"
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in HIDDEN_GLOBS)
-    )
+    """Whether a name is left out of listings, as Jupyter does."""
+    return name.startswith(".") or is_leaving(name)

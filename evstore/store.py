@@ -24,12 +24,13 @@ from evstore.events import Author, Digest, EntryId, Event, Offset, Recorded
 from evstore.log import bodies, log, schema
 from evstore.log.bodies import Body, Chunk, KnownChunks
 from evstore.paths import ContentPath
+from evstore.units import MIB
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 CONFIRMED = 10_000  # files of which it is remembered that they were saved as they were
-STREAM_BATCH = 4 * 1024 * 1024  # bytes of a large body that are in memory at a time
+STREAM_BATCH = 4 * MIB  # bytes of a large body that are in memory at a time
 
 
 class Work:

@@ -23,10 +23,11 @@ from evstore.errors import DatabaseError
 from evstore.events import Digest, EntryId
 from evstore.log import bodies, log, schema
 from evstore.projections import tree
+from evstore.units import MIB
 
 MISSING = "missing"  # in place of the SQL of what is not there; that of an index may be null
 PAGE = 200  # chunks or versions read at a time
-CACHE = 64 * 1024 * 1024  # bytes of plain chunks that are kept: the next version of a file has most of them
+CACHE = 64 * MIB  # bytes of plain chunks that are kept: the next version of a file has most of them
 CHUNKS = "select id, digest, size, codec, data from chunks where id > ? order by id limit ?"
 BODIES = """
 select c.entry, c.since, c.digest, c.size, b.size from contents c left join bodies b on b.digest = c.digest

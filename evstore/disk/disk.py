@@ -13,8 +13,8 @@ import stat
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from evstore.disk import trash
 from evstore.disk.errors import (
@@ -125,7 +125,7 @@ class Disk:
         except OSError as error:
             raise when_reading(error, path) from None
 
-    def open(self, path: ContentPath) -> tuple[BinaryIO, Found]:
+    def open(self, path: ContentPath) -> tuple[BufferedReader, Found]:
         """A regular file for reading, which the caller closes, and what it is. Raises NotFound, Unreadable, FolderGone."""
         try:
             with self._parent(path) as (directory, name):

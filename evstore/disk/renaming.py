@@ -16,9 +16,8 @@ MACOS = sys.platform == "darwin"
 CALL = "renameatx_np" if MACOS else "renameat2"
 NEW = 4 if MACOS else 1  # RENAME_EXCL, RENAME_NOREPLACE
 EXCHANGE = 2  # RENAME_SWAP, RENAME_EXCHANGE
-NOT_HERE = frozenset(
-    (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-)  # by system or file system
+# Which of them it is depends on the system and the file system.
+NOT_HERE = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP))
 
 
 def _find_call() -> Callable[..., int] | None:

@@ -52,9 +52,8 @@ def has(inside: Inside, name: str) -> bool:
 def take(inside: Inside, name: str, directory: int, new: str) -> None:
     """Move what was put away as `name` to `directory` as `new`. Raises OSError."""
     with _trash_with(inside, name) as trash:
-        os.stat(
-            name, dir_fd=trash, follow_symlinks=False
-        )  # what is missing counts more than between which disks
+        # First, for what is missing counts more than between which disks.
+        os.stat(name, dir_fd=trash, follow_symlinks=False)
         rename_new(name, new, trash, directory)
     with suppress(FileNotFoundError), inside.own(ELSEWHERE) as notes:
         os.unlink(name, dir_fd=notes)

@@ -19,12 +19,13 @@ from evstore.disk.looking import TEMPORARY, Replacing, check_replaceable, look_i
 from evstore.disk.renaming import exchange, rename_new
 from evstore.errors import NotFound
 from evstore.paths import ContentPath
+from evstore.units import MIB
 
 TMP = "tmp"  # in .evstore
 KEPT = ".evstore-kept"  # how the name of a file begins that could not be given back
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-COPY = 1024 * 1024  # bytes at a time
+COPY = MIB  # bytes at a time
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 

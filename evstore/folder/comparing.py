@@ -33,9 +33,8 @@ class Trust(Enum):
     """What shows that a file has not been changed."""
 
     STAMPS = auto()  # the stamp that is known of it
-    DATES = (
-        auto()
-    )  # or, when none is, size and date of the version in the log, which has just been read there
+    # or, when none is, size and date of the version in the log, which has just been read there
+    DATES = auto()
     NOTHING = auto()  # it is read
 
 
@@ -74,9 +73,8 @@ class Differences:
     changed: list[Changed] = field(default_factory=list[Changed])
     gone: list[Gone] = field(default_factory=list[Gone])
     unwritten: list[EntryId] = field(default_factory=list[EntryId])  # the log has it, and the disk never had
-    busy: set[ContentPath] = field(
-        default_factory=set[ContentPath]
-    )  # directories with files that are being written
+    # directories with files that are being written
+    busy: set[ContentPath] = field(default_factory=set[ContentPath])
     unreadable: dict[str, str] = field(default_factory=dict[str, str])  # by path, with the reason
     rules_changed: bool = False  # an ignore file says something else than before
 

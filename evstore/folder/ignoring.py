@@ -10,8 +10,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import BinaryIO, Protocol
+from io import BufferedReader
+from typing import Protocol
 
+from evstore import naming
 from evstore.disk.errors import Unreadable
 from evstore.disk.found import Found, Stamp, What
 from evstore.errors import NotFound
@@ -21,8 +23,7 @@ from evstore.paths import ContentPath
 IGNORE_FILE = ".evstoreignore"
 MAX_SIZE = 256 * 1024  # bytes of an ignore file that are read
 MAX_DIRECTORIES = 200_000  # that are remembered
-LEAVINGS = frozenset(("__pycache__", "node_modules"))
-LEAVINGS_ENDINGS = (".pyc", ".pyo", "~")
+PACKAGES = "node_modules"  # what npm has installed: listed, and made again as easily as what Python compiles
 
 
 class Kind(StrEnum):
@@ -54,7 +55,7 @@ class Files(Protocol):
 
     def look(self, path: ContentPath) -> Found | None: ...
 
-    def open(self, path: ContentPath) -> tuple[BinaryIO, Found]: ...
+    def open(self, path: ContentPath) -> tuple[BufferedReader, Found]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def _by_name(path: ContentPath, is_directory: bool, directory: _Directory) -> Re
     name = path.name
     if name.startswith("."):
         return HIDDEN
-    if name in LEAVINGS or name.endswith(LEAVINGS_ENDINGS):
+    if name == PACKAGES or naming.is_leaving(name):
         return LEAVING
     for top, patterns in directory.patterns:
         rule = patterns.decide(path[len(top) + 1 if top else 0 :], name, is_directory)

@@ -12,8 +12,9 @@ from evstore.errors import EvstoreError
 from evstore.events import EntryId
 from evstore.paths import ContentPath
 from evstore.projections import tree
+from evstore.units import MIB
 
-BLOCK = 1024 * 1024  # bytes read at a time
+BLOCK = MIB  # bytes read at a time
 
 
 class PowerLoss:

@@ -18,10 +18,11 @@ from evstore.log import bodies
 from evstore.log.bodies import Body, KnownChunks
 from evstore.paths import ContentPath
 from evstore.store import Store
+from evstore.units import MIB
 
 logger = logging.getLogger(__name__)
 
-LOT = 8 * 1024 * 1024  # bytes that are read before they are stored
+LOT = 8 * MIB  # bytes that are read before they are stored
 Results = dict[ContentPath, Read | None]  # None: it is being written
 
 

@@ -13,7 +13,6 @@ from evstore.events import Digest
 from evstore.folder.state import State
 from evstore.paths import ContentPath
 
-BLOCK = 1024 * 1024  # bytes read at a time
 MAX_TRASHED = 200  # bytes of a name that are kept in the trash
 
 
@@ -65,11 +64,9 @@ class Remover:
 def read_digest(disk: Disk, path: ContentPath) -> tuple[Digest | None, Found]:
     """The SHA-256 of a file; None of an empty one. Raises NotFound, Unreadable."""
     file, found = disk.open(path)
-    hasher = hashlib.sha256()
     try:
         with file:
-            while block := file.read(BLOCK):
-                hasher.update(block)
+            hasher = hashlib.file_digest(file, "sha256")
     except OSError as error:
         raise when_reading(error, path) from None
     return (Digest(hasher.digest()) if found.stamp.size else None), found

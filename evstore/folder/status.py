@@ -27,9 +27,8 @@ class Status:
     files: int = 0  # in the log
     directories: int = 0
     new: list[ContentPath] = field(default_factory=list[ContentPath])  # on the disk only
-    changed: list[ContentPath] = field(
-        default_factory=list[ContentPath]
-    )  # other bytes or another date on the disk
+    # other bytes or another date on the disk
+    changed: list[ContentPath] = field(default_factory=list[ContentPath])
     gone: list[ContentPath] = field(default_factory=list[ContentPath])  # from the disk
     unwritten: list[ContentPath] = field(default_factory=list[ContentPath])  # in the log only
     unreadable: dict[str, str] = field(default_factory=dict[str, str])  # with the reason

@@ -16,8 +16,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from evstore import naming
 from evstore.disk.disk import Changed, Disk, Found, Stamp, What
@@ -26,10 +26,11 @@ from evstore.errors import Forbidden, NotFound, TooLarge, Unprocessable
 from evstore.events import Digest, EntryId, Kind
 from evstore.folder.ignoring import Ignore
 from evstore.paths import ContentPath, check_name
+from evstore.units import MIB
 
 NOBODY = EntryId(b"")  # what is not in the log has no id
 MAX_LINKS = 40  # on the way to a file, as Linux has it
-BLOCK = 1024 * 1024  # bytes read at a time
+BLOCK = MIB  # bytes read at a time
 SETTLED = 2.0  # seconds after which another change to a file is sure to get another date
 DIGESTS = 1000  # files of which the digest is remembered
 LINK = "it is reached by a symbolic link"
@@ -258,13 +259,13 @@ class Unversioned:
             key = (found.path, found.stamp)
             digest = self._digests.get(key)
             if digest is None:
-                digest = self._digests[key] = _digest(file)
+                digest = self._digests[key] = Digest(hashlib.file_digest(file, "sha256").digest())
                 while len(self._digests) > DIGESTS:
                     with suppress(KeyError):  # by another thread
                         self._digests.popitem(last=False)
         return replace(on_disk(entry.path, found, linked=entry.linked), digest=digest)
 
-    def open(self, entry: OnDisk, stop: int) -> BinaryIO:
+    def open(self, entry: OnDisk, stop: int) -> BufferedReader:
         """The file for reading, up to `stop` at least. Raises Changed when it is another by now, and as `Disk.open`."""
         file, found = self._disk.open(entry.place)
         if found.stamp.inode != entry.stamp.inode or found.stamp.size < stop:
@@ -358,10 +359,3 @@ class Unversioned:
         with self.open(entry, 0) as file:
             while block := file.read(BLOCK):
                 yield block
-
-
-def _digest(file: BinaryIO) -> Digest:
-    hasher = hashlib.sha256()
-    while block := file.read(BLOCK):
-        hasher.update(block)
-    return Digest(hasher.digest())

@@ -27,8 +27,9 @@ from evstore.events import (
     Recorded,
     TagImported,
 )
+from evstore.units import MIB
 
-LIMIT = 128 * 1024 * 1024  # bytes in all
+LIMIT = 128 * MIB  # bytes in all
 LARGEST = LIMIT // 4  # bytes of one reply: a larger one would push out all that is asked for often
 LISTING = b"listing"
 

@@ -16,9 +16,10 @@ from evstore.errors import EvstoreError, Forbidden, Unavailable
 from evstore.http.errors import STATUS
 from evstore.http.models import Model
 from evstore.paths import ContentPath
+from evstore.units import MIB
 from evstore.uploads import LAST
 
-PIECE = 4 * 1024 * 1024  # bytes of a file in one request
+PIECE = 4 * MIB  # bytes of a file in one request
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)  # seconds; a rebuild may take long
 
 ERRORS: dict[int, type[EvstoreError]] = {status: error for error, status in reversed(STATUS.items())}

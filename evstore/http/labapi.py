@@ -14,11 +14,12 @@ from aiohttp import web
 from evstore.errors import Invalid
 from evstore.http.reply import json_object, json_reply, no_content, read_at_most
 from evstore.http.services import services
+from evstore.units import MIB
 
 if TYPE_CHECKING:
     from evstore.lab.lab import Lab
 
-MAX_SAVED = 16 * 1024 * 1024  # bytes of a setting or a workspace
+MAX_SAVED = 16 * MIB  # bytes of a setting or a workspace
 # While a regular expression is matched, everything else waits; these are the ones that may never come to their end.
 REPEATS, MAX_REPEATS = re.compile(r"[*+?{]"), 3
 REPEATED_GROUP = re.compile(r"\)[*+?{]")

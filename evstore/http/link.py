@@ -20,12 +20,13 @@ from aiohttp import WSMsgType, web
 from evstore.closing import FINAL, UNSUPPORTED
 from evstore.http.sockets import MAX_MESSAGE, PING
 from evstore.kernels import wire
+from evstore.units import MIB
 
 logger = logging.getLogger(__name__)
 
 SILENCE = 3 * PING  # seconds after which a client that answers no ping is gone
 CONFIRM = 0.05  # seconds until a confirmation of what was sent is asked for
-MAX_UNCONFIRMED = 16 * 1024 * 1024  # bytes; what is more is taken to have arrived
+MAX_UNCONFIRMED = 16 * MIB  # bytes; what is more is taken to have arrived
 CLOSING = 2  # seconds that a client has to say goodbye
 TEXT, BINARY, ASK = 0x81, 0x82, 0x89  # a whole message in one frame; a ping (RFC 6455, 5.2)
 

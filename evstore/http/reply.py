@@ -14,8 +14,9 @@ from evstore.errors import Invalid, TooLarge
 from evstore.events import Author
 from evstore.http.auth import caller
 from evstore.log.log import Moment
+from evstore.units import MIB
 
-MAX_JSON = 4 * 1024 * 1024  # bytes of a request that carries no file
+MAX_JSON = 4 * MIB  # bytes of a request that carries no file
 MAX_DEPTH = 200  # objects and lists in it within each other: Python copies and prints them by recursion
 _OFFSET = re.compile(r"-?\d{1,30}", re.ASCII)  # any longer, and Python may refuse to read it
 

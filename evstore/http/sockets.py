@@ -10,10 +10,11 @@ from aiohttp import web
 
 from evstore.closing import RESTART
 from evstore.errors import Invalid
+from evstore.units import MIB
 
 PING = 30.0  # seconds between pings
 GOODBYE = 2.0  # seconds that a client has to take what is still being sent, when the server stops
-MAX_MESSAGE = 64 * 1024 * 1024  # bytes; widgets upload files in one message
+MAX_MESSAGE = 64 * MIB  # bytes; widgets upload files in one message
 
 Sockets = weakref.WeakKeyDictionary[web.WebSocketResponse, asyncio.Transport]
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")

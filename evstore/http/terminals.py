@@ -21,8 +21,9 @@ from evstore.http.sockets import PING, accept
 from evstore.terminals import wire
 from evstore.terminals.terminal import Terminal
 from evstore.terminals.viewer import Viewer
+from evstore.units import MIB
 
-MAX_FRAME = 16 * 1024 * 1024  # bytes; somebody may paste a file
+MAX_FRAME = 16 * MIB  # bytes; somebody may paste a file
 GATHER = 0.005  # seconds in which output is collected after a large piece of it
 LARGE = 4096  # characters
 CLOSING = 2.0  # seconds that a client has to say goodbye

@@ -9,6 +9,7 @@ from threading import Lock
 
 from evstore import chunking
 from evstore.chunking import Bytes
+from evstore.units import MIB
 
 Chunk = tuple[bytes, Bytes]
 """A chunk's SHA-256 and its data."""
@@ -41,7 +42,7 @@ class CellCache:
     Bounded in bytes. An equal cell is found whatever notebook it is in. Threads may share one.
     """
 
-    def __init__(self, limit: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, limit: int = 64 * MIB) -> None:
         self._limit = limit
         self._size = 0
         self._pieces: OrderedDict[bytes, Piece] = OrderedDict()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from evstore.units import MIB
+
 INVALID = 3  # the exit code; Python's own for errors is 1
-MEMORY = 1024 * 1024 * 1024  # bytes
+MEMORY = 1024 * MIB  # bytes
 SECONDS = 20  # of the processor, should nobody be there to end it
 HURTS = {RecursionError: "it is nested too deeply", MemoryError: "it takes too much memory"}
 SETTINGS: dict[str, Any] = {

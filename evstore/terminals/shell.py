@@ -49,9 +49,8 @@ class Shell:
         self._process = process
         self._session: int = process.pid
         self.fd: int = process.fd
-        self.exit_fd = _pidfd(
-            process.pid
-        )  # readable when the shell has ended; None where there is no such thing
+        # readable when the shell has ended; None where there is no such thing
+        self.exit_fd = _pidfd(process.pid)
         os.set_blocking(self.fd, False)
 
     @classmethod

@@ -21,8 +21,9 @@ from evstore.log.log import Moment
 from evstore.paths import ContentPath
 from evstore.projections import tree
 from evstore.store import Store
+from evstore.units import MIB
 
-BATCH_FILES, BATCH_BYTES = 200, 8 * 1024 * 1024  # what is read in one go
+BATCH_FILES, BATCH_BYTES = 200, 8 * MIB  # what is read in one go
 
 Progress = Callable[[int, int], None]  # how many are done, and of how many
 

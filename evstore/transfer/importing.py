@@ -28,9 +28,10 @@ from evstore.projections import tree
 from evstore.rules import Decision
 from evstore.store import Store, Work
 from evstore.transfer.folder import Skipped, Source, Unreadable, modified_of, open_file, walk
+from evstore.units import MIB
 
 ACTOR = "import"
-BATCH_FILES, BATCH_BYTES = 400, 8 * 1024 * 1024  # what is written in one transaction
+BATCH_FILES, BATCH_BYTES = 400, 8 * MIB  # what is written in one transaction
 AHEAD = 3  # batches that are being prepared while one is written
 REFUSALS = (Conflict, Exists, Invalid, NotFound)  # what a rule says against one file
 

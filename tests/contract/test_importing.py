@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from evstore.contents import Contents, Save
 from evstore.events import Author, FileSaved
-from evstore.folder.ignoring import LEAVINGS, LEAVINGS_ENDINGS
+from evstore.folder.ignoring import PACKAGES
 from evstore.ingest import WHOLE
 from evstore.log import bodies, log
+from evstore.naming import unlisted
 from evstore.paths import ContentPath
 from evstore.store import Store
 from evstore.transfer import importing
@@ -202,7 +203,7 @@ async def test_large_files_are_streamed(store: Store, source: Path, tmp_path: Pa
 
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0"), min_size=1, max_size=20).filter(
-    lambda name: not name.startswith(".") and name not in LEAVINGS and not name.endswith(LEAVINGS_ENDINGS)
+    lambda name: name != PACKAGES and not unlisted(name)
 )
 trees = st.recursive(
     st.binary(max_size=300),

@@ -25,9 +25,10 @@ from evstore.kernels.limits import Limits
 from evstore.kernels.outbox import Outbox
 from evstore.kernels.pump import OUTPUT
 from evstore.kernels.wire import Message, from_v1, to_v1
+from evstore.units import MIB
 
 GRACE = 1.0  # seconds in which a client says its session, and opens the rest of its websockets
-ROOM = 1024 * 1024  # bytes that wait for a channel which the client has never opened, or has closed itself
+ROOM = MIB  # bytes that wait for a channel which the client has never opened, or has closed itself
 DEAD = to_v1("iopub", [b'{"msg_type":"status"}', b"{}", b"{}", orjson.dumps({"execution_state": "dead"})])
 
 

@@ -20,12 +20,13 @@ from evstore.store import Store
 from evstore.transfer.folder import BAD_NAME
 from evstore.transfer.git.replaying import Put
 from evstore.transfer.git.repository import PROGRAM, Change, Commit, Object, Repository, Step, Tag
+from evstore.units import MIB
 
 T = TypeVar("T")
 ACTOR = "import"  # of chunks, which no event names yet
 OWN = ".evstore"  # in the served folder: where the log itself is
 BATCH_COMMITS = 200  # are written in one transaction
-BATCH_BYTES = 8 * 1024 * 1024  # of files that are held in memory; what is more is stored ahead
+BATCH_BYTES = 8 * MIB  # of files that are held in memory; what is more is stored ahead
 KINDS = {"120000": "a symbolic link", "160000": "a submodule"}  # by git's mode: what is no file
 
 

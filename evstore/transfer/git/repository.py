@@ -19,11 +19,12 @@ from typing import NamedTuple
 from evstore.errors import NotFound
 from evstore.transfer.git import program
 from evstore.transfer.git.program import GitFailed, Process
+from evstore.units import MIB
 
 IDENT = re.compile(r"([^<>\n\0]* )?<[^<>\n\0]*> \d+ [+-]\d+")
 LAST_RESORT = "ISO-8859-1"  # for text that is not in the encoding that it claims: every byte is some letter
 BLOCK = 64 * 1024  # bytes of a listing that are read at a time
-SKIPPED = 1024 * 1024  # bytes of an object that are read and dropped at a time
+SKIPPED = MIB  # bytes of an object that are read and dropped at a time
 FILE, PROGRAM, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
 
 
