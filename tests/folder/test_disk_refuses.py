@@ -13,26 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Disk, FolderFull, FolderReadOnly, Occupied, OtherDisk, Stamp, Unreadable, What
+from evstore.disk.disk import Disk, FolderFull, FolderReadOnly, Occupied, OtherDisk, Unreadable, What
 from evstore.errors import EvstoreError, NotFound
-from evstore.paths import ContentPath
+from tests.folder.disks import NOW, ROOT, leftovers, p, write
 from tests.folder.mounts import mounted, remount, without_rights
 
-NOW = 1_700_000_000_000_000  # µs since 1970
-ROOT = ContentPath()
 NONE = 0xFFFFFFFF  # no user
-
-
-def p(path: str) -> ContentPath:
-    return ContentPath(path)
-
-
-def write(disk: Disk, path: str, body: bytes = b"new") -> Stamp:
-    return disk.write(p(path), [body], modified=NOW)
-
-
-def leftovers(root: Path) -> list[str]:
-    return [str(file.relative_to(root)) for file in root.rglob("*evstore-*")]
 
 
 @pytest.fixture

@@ -11,17 +11,11 @@ import pytest
 from evstore.disk.disk import Changed, Disk, Occupied, What
 from evstore.disk.filesystem import is_network
 from evstore.errors import NotFound
-from evstore.paths import ContentPath
+from tests.folder.disks import NOW, ROOT, p
 from tests.folder.fuse import folding_disk
 from tests.process.commands import evstore
 
-NOW = 1_700_000_000_000_000  # µs since 1970
-ROOT = ContentPath()
 NFC, NFD = "caf\u00e9.txt", "cafe\u0301.txt"
-
-
-def p(path: str) -> ContentPath:
-    return ContentPath(path)
 
 
 @pytest.fixture
@@ -32,13 +26,6 @@ def root(tmp_path: Path) -> Iterator[Path]:
         (tmp_path / NFC).write_text("c")
         (tmp_path / "\u00df").write_text("sharp s")
         yield tmp_path
-
-
-@pytest.fixture
-def disk(root: Path) -> Iterator[Disk]:
-    disk = Disk(root)
-    yield disk
-    disk.close()
 
 
 def test_that_the_disk_is_so(disk: Disk, root: Path) -> None:
