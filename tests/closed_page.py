@@ -60,9 +60,9 @@ async def cell(server: Server, at: int = 0, path: str = PATH) -> dict[str, Any]:
     return reply.json()["content"]["cells"][at]
 
 
-async def stored(server: Server, at: int = 0) -> dict[str, Any]:
+async def stored(server: Server, at: int = 0, path: str = PATH) -> dict[str, Any]:
     """A cell, as it is in the log: nobody asks for what waits."""
-    reply = await server.fetch("GET", f"{PATH}?at={server.services.store.offset}")
+    reply = await server.fetch("GET", f"{path}?at={server.services.store.offset}")
     return reply.json()["content"]["cells"][at]
 
 
@@ -90,11 +90,11 @@ async def left(server: Server, kernel: str, code: str, *, cell: str = "c") -> As
     yield request
 
 
-async def written(server: Server, text: str, at: int = 0) -> None:
+async def written(server: Server, text: str, at: int = 0, path: str = PATH) -> None:
     """Wait until this has been put into the document, with nobody asking for it."""
 
     async def is_there() -> bool:
-        return text in printed(await stored(server, at))
+        return text in printed(await stored(server, at, path))
 
     await eventually(is_there)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
-from tests.gateway import RealGateway
+from tests.gateway import TOKEN, RealGateway
 
 
 @pytest.fixture(scope="module")
@@ -16,3 +17,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealGateway]:
     gateway.start()
     yield gateway
     gateway.stop()
+
+
+@pytest.fixture
+def no_secrets(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The gateway's token is never logged, not even to those who want to know everything."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    assert TOKEN not in caplog.text

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -20,6 +21,7 @@ import psutil
 from aiohttp import web
 
 from evstore.config import GatewayConfig
+from tests.helpers import Server
 from tests.kernel_client import V1
 
 TOKEN = "gateway-secret"
@@ -249,3 +251,11 @@ class Relay:
             else:
                 with suppress(ConnectionError):
                     await near.send_bytes(frame.data)
+
+
+async def refused(server: Server, method: str, path: str, **options: Any) -> tuple[int, str]:
+    """The status of an error, and its sentence, which must not hold the token."""
+    reply = await server.fetch(method, path, **options)
+    assert TOKEN not in reply.text
+    assert "Traceback" not in reply.text
+    return reply.status, reply.json()["message"]

@@ -27,7 +27,6 @@ from ptyprocess import PtyProcess
 from evstore.errors import CannotStart
 
 TYPE = "xterm-256color"  # what xterm.js, the terminal of all front ends, can do
-READ = 64 * 1024  # bytes
 POLL = 0.02  # seconds between looks at what is left of a session
 # What is told to go, and how long it has to do so, in seconds
 ENDING = ((signal.SIGHUP, 1.0), (signal.SIGTERM, 1.0), (signal.SIGKILL, 3.0))
@@ -69,10 +68,10 @@ class Shell:
             ) from None
         return cls(process)
 
-    def read(self) -> bytes:
-        """What it has printed; b"" when there will be no more. Raises BlockingIOError when there is nothing."""
+    def read(self, most: int) -> bytes:
+        """At most so many bytes of what it has printed; b"" when there will be no more. Raises BlockingIOError when there is nothing."""
         try:
-            return os.read(self.fd, READ)
+            return os.read(self.fd, most)
         except OSError as error:
             if error.errno == errno.EIO:  # Linux: nobody has the other end open
                 return b""

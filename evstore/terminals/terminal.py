@@ -117,7 +117,7 @@ class Terminal:
         is_at_end = False
         with contextlib.suppress(BlockingIOError):
             while len(data) < BURST and not is_at_end:
-                piece = self.shell.read()
+                piece = self.shell.read(BURST - len(data))
                 data += piece
                 is_at_end = not piece
         self._publish(self._decoder.decode(data, final=is_at_end))
@@ -143,7 +143,7 @@ class Terminal:
         """What it printed last may still be there."""
         data = bytearray()
         with contextlib.suppress(BlockingIOError):
-            while len(data) < BURST and (piece := self.shell.read()):
+            while len(data) < BURST and (piece := self.shell.read(BURST - len(data))):
                 data += piece
         self._publish(self._decoder.decode(data, final=True))
 

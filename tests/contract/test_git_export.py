@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,6 @@ async def set_executable(store: Store, path: str, executable: bool) -> None:
             work.append(rules.set_executable(entry, executable, known=known))
 
     await store.write(command, me())
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path / "log.db")
-    yield store
-    await store.close()
 
 
 # -- random histories --------------------------------------------------------------------

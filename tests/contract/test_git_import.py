@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -30,13 +29,6 @@ from tests.log_files import events_of, files_at, me, save, take_in
 
 MODULE = "".join(f"line {number}\n" for number in range(100)).encode()
 DATE = 1_600_000_000_000_000  # µs, of the first commit
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path / "log.db")
-    yield store
-    await store.close()
 
 
 # -- what comes in -----------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from evstore.store import Store
 from evstore.transfer.git.program import GitFailed
 from tests.git_repository import FILE, Step, build, commit, git, head, line, new_repository, write
 from tests.log_files import events_of, files_at, save, take_in
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path / "log.db")
-    yield store
-    await store.close()
 
 
 async def refused(

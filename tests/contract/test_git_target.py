@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,6 @@ from evstore.transfer.git.program import GitFailed
 from tests import git_repository as repositories
 from tests.git_repository import commit, git, head, line, new_repository, write
 from tests.log_files import export, files_at, me, noted, save
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path / "log.db")
-    yield store
-    await store.close()
 
 
 async def test_an_empty_log(store: Store, tmp_path: Path) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from evstore.contents import Contents, Save, create
 from evstore.engine.base import Tx
@@ -19,13 +18,6 @@ from evstore.paths import ContentPath
 from evstore.store import Store, Work
 
 AUTHOR = Author.new("tester")
-
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(tmp_path / "log.db")
-    yield opened
-    await opened.close()
 
 
 async def save(store: Store, path: str, data: bytes, author: Author = AUTHOR) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket as sockets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from textwrap import indent
 
 import nbformat
 import pytest
@@ -31,7 +32,18 @@ from tests.closed_page import (
 )
 from tests.helpers import Server
 from tests.http.test_channels_reconnect import nobody_is_connected
-from tests.kernel_client import KernelClient, connected, eventually
+from tests.kernel_client import KernelClient, connected
+
+OTHER = "/api/contents/b.ipynb"
+# Prints at once, and once more in a thread when its cell has long ended
+LATER = f"""
+import threading
+def later():
+{indent(WAIT.format(name="go on"), "    ")}
+    print('later')
+threading.Thread(target=later).start()
+print('now')
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -120,10 +132,8 @@ async def test_one_that_comes_back_from_its_crash_in_time(server: Server, kernel
 
 
 async def test_cleared_output_is_not_brought_back_by_a_thread(server: Server, kernel: str) -> None:
-    wait = WAIT.format(name="go on").replace("\n", "\n ")
-    thread = f"import threading\ndef later():\n {wait}print('later')\nthreading.Thread(target=later).start()\nprint('now')"
     async with connected(server, kernel) as page:
-        await page.done(await page.execute(thread, cell="c"))
+        await page.done(await page.execute(LATER, cell="c"))
         await put(server, c="", d="")
     await nobody_is_connected(server, kernel)
     await go_on(server)
@@ -133,10 +143,8 @@ async def test_cleared_output_is_not_brought_back_by_a_thread(server: Server, ke
 
 
 async def test_saved_output_is_completed_by_a_thread(server: Server, kernel: str) -> None:
-    wait = WAIT.format(name="go on").replace("\n", "\n ")
-    thread = f"import threading\ndef later():\n {wait}print('later')\nthreading.Thread(target=later).start()\nprint('now')"
     async with connected(server, kernel) as page:
-        await page.done(await page.execute(thread, cell="c"))
+        await page.done(await page.execute(LATER, cell="c"))
         await put(server, c="now\n", d="")
     await nobody_is_connected(server, kernel)
     await go_on(server)
@@ -156,30 +164,22 @@ async def test_of_two_copies_the_one_that_was_executed(server: Server, kernel: s
     code = HALVES
     cells = [nbformat.v4.new_code_cell(id="c", source=code)]
     model = {"type": "notebook", "content": nbformat.v4.new_notebook(cells=cells)}
-    assert (await server.fetch("PUT", "/api/contents/b.ipynb", json=model)).status == 201
+    assert (await server.fetch("PUT", OTHER, json=model)).status == 201
     await put(server, c="mine\n", d="")  # saved last
     await share(server, kernel, "b.ipynb")
     async with left(server, kernel, code):
         await go_on(server)
-
-        async def is_there() -> bool:
-            return printed(await cell(server, path="/api/contents/b.ipynb")) == "first\nsecond\n"
-
-        await eventually(is_there)
+        await written(server, "first\nsecond\n", path=OTHER)
     assert printed(await cell(server)) == "mine\n"
 
 
 async def test_another_notebook_of_the_kernel_has_gone(server: Server, kernel: str) -> None:
-    await save(server, "x", path="/api/contents/b.ipynb")
+    await save(server, "x", path=OTHER)
     await share(server, kernel, "b.ipynb")
     assert (await server.fetch("DELETE", PATH)).status == 204
     async with left(server, kernel, HALVES, cell="x"):
         await go_on(server)
-
-        async def is_there() -> bool:
-            return printed(await cell(server, path="/api/contents/b.ipynb")) == "first\nsecond\n"
-
-        await eventually(is_there)
+        await written(server, "first\nsecond\n", path=OTHER)
 
 
 # the log takes nothing
