@@ -43,6 +43,8 @@ async def test_commands_run_in_the_order_of_their_calls(engine: SqliteEngine) ->
 
 
 async def test_a_command_that_fails_fails_alone_and_leaves_nothing(engine: SqliteEngine) -> None:
+    """Invariant 5."""
+
     def fail(tx: Tx) -> None:
         tx.execute("insert into t values (1000, null)")
         raise Invalid("no")
@@ -128,6 +130,7 @@ async def test_too_much_in_the_queue_is_busy(engine: SqliteEngine, monkeypatch: 
 
 
 async def test_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room(engine: SqliteEngine) -> None:
+    """Invariant 4."""
     await engine.write(insert(1))
     (pages,) = await engine.write(lambda tx: tx.row("pragma page_count") or (0,))
     await engine.write(lambda tx: tx.rows(f"pragma max_page_count = {pages + 2}"))
@@ -207,7 +210,7 @@ asyncio.run(main(Path(sys.argv[1])))
 
 
 def test_after_the_disk_failed_nothing_is_written_until_a_restart(tmp_path: Path) -> None:
-    """What the disk holds after a failed fsync is not known: reads go on, writes end (fsync failures, ATC'20)."""
+    """What the disk holds after a failed fsync is not known: reads go on, writes end (fsync failures, ATC'20). Invariant 4."""
     path = tmp_path / "data.db"
     done = subprocess.run(
         [sys.executable, "-c", FAILING_DISK, str(path)],

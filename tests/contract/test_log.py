@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from evstore import rules
 from evstore.contents import Contents, Save, create
 from evstore.engine.base import Tx
 from evstore.errors import DatabaseError, Exists, Invalid, Locked
-from evstore.events import Author, EntryDeleted, EntryId, Kind
+from evstore.events import Author, EntryDeleted, EntryId, Kind, new_id
 from evstore.log import bodies, log
 from evstore.paths import ContentPath
+from evstore.projections import tree
 from evstore.store import Store, Work
 
 AUTHOR = Author.new("tester")
@@ -29,6 +31,7 @@ async def save(store: Store, path: str, data: bytes, author: Author = AUTHOR) ->
     "sql", ["update events set actor = 'me'", "delete from events", 'delete from events where "offset" = 1']
 )
 async def test_events_are_never_updated_or_deleted(store: Store, sql: str) -> None:
+    """Invariant 1."""
     await save(store, "f", b"x")
     with pytest.raises(sqlite3.IntegrityError, match="events are facts"):
         await store.write(lambda work: work.tx.execute(sql), AUTHOR)
@@ -36,6 +39,7 @@ async def test_events_are_never_updated_or_deleted(store: Store, sql: str) -> No
 
 
 async def test_offsets_have_no_gaps_even_after_commands_that_fail(store: Store) -> None:
+    """Invariant 2."""
     for number in range(5):
         await save(store, f"f{number}", b"x")
         with pytest.raises(Invalid):
@@ -44,6 +48,7 @@ async def test_offsets_have_no_gaps_even_after_commands_that_fail(store: Store) 
 
 
 async def test_times_increase_when_the_clock_steps_back(store: Store) -> None:
+    """Invariant 2."""
     times = iter([1000, 500, 500, 2000])
 
     def command(tx: Tx) -> list[int]:
@@ -60,6 +65,7 @@ async def test_all_events_of_a_command_carry_its_id_and_author(store: Store) -> 
 
 
 async def test_commands_written_together_are_each_its_authors_and_all_or_none(store: Store) -> None:
+    """Invariant 5."""
     heard: list[tuple[str, int]] = []
     store.subscribe(lambda recorded: heard.extend((one.actor, one.offset) for one in recorded))
 
@@ -73,6 +79,23 @@ async def test_commands_written_together_are_each_its_authors_and_all_or_none(st
     found = await store.read(lambda tx: log.after(tx, 0))
     assert [(one.actor, one.command) for one in found] == [("ann", ann.command), ("ben", ben.command)]
     assert heard == [("ann", 1), ("ben", 2)]
+
+
+async def test_two_entries_never_share_a_place(store: Store) -> None:
+    """Invariant 7: not even if the rules were wrong, or two commands were decided on the same state."""
+
+    def create_twice(work: Work) -> None:
+        root = tree.root(work.tx)
+        for _ in range(2):
+            new = EntryId(new_id())
+            work.append(rules.create(ContentPath("f"), root, None, new, Kind.FILE))
+
+    with pytest.raises(sqlite3.IntegrityError, match=r"places\.parent, places\.name"):
+        await store.write(create_twice, AUTHOR)
+    assert await store.read(lambda tx: log.after(tx, 0)) == []
+    await save(store, "f", b"x")
+    await Contents(store).delete(ContentPath("f"), AUTHOR)
+    await save(store, "f", b"y")  # what was deleted stands nowhere
 
 
 async def test_a_moment_is_an_offset_or_a_time(store: Store) -> None:
@@ -113,6 +136,7 @@ async def test_any_moment_in_a_command_is_its_end(store: Store, length: int) -> 
     ],
 )
 async def test_any_change_of_the_log_is_found(tmp_path: Path, sql: str, offset: int, what: str) -> None:
+    """Invariant 3."""
     path = tmp_path / "log.db"
     store = await Store.open(path)
     await save(store, "f", b"x")

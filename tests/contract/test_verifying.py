@@ -131,7 +131,7 @@ def test_a_bit_of_an_event(db: Path) -> None:
 
 
 def test_every_bit_of_an_event_counts(db: Path) -> None:
-    """Its place, author, time, entry and name are under the hash, too."""
+    """Its place, author, time, entry and name are under the hash, too. Invariant 3."""
     hash = read(db, 'select hash from events where "offset" = 4')
     for bit in (0, 3, 7):
         flip(db, hash, bit)
@@ -296,6 +296,7 @@ def plain(value: object) -> object:
 
 
 async def test_a_rebuild_makes_every_table_what_it_was(db: Path, tmp_path: Path) -> None:
+    """Invariant 6."""
     before = shutil.copy(db, tmp_path / "before.db")
     store = await Store.open(db)
     await store.rebuild()

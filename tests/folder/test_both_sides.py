@@ -41,6 +41,7 @@ async def small(tmp_path: Path) -> AsyncGenerator[BothSides]:
 
 
 async def test_what_a_full_disk_does_not_take_is_written_later(small: BothSides) -> None:
+    """Invariant 17."""
     small.write("filler", bytes(900_000))
     await small.agree()
     with pytest.raises(Full):

@@ -114,7 +114,7 @@ async def test_links_lead_nowhere(server: Server, tmp_path: Path, path: str) -> 
 
 
 async def test_a_directory_that_becomes_a_link_while_it_is_written_to(server: Server, tmp_path: Path) -> None:
-    """In whatever moment it happens, nothing is written to where the link leads."""
+    """In whatever moment it happens, nothing is written to where the link leads. Invariant 19."""
     outside, folder = tmp_path / "outside", server.services.config.folder
     outside.mkdir()
     (folder / "place").mkdir()

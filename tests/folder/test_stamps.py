@@ -134,6 +134,7 @@ async def test_they_are_seen_in_what_was_renamed_here(both: BothSides) -> None:
 
 @pytest.mark.parametrize("what", ["save", "delete", "move"])
 async def test_they_are_in_the_log_whatever_is_done_here(both: BothSides, what: str) -> None:
+    """Invariant 18."""
     await both.save("f.txt", b"one")
     await asyncio.sleep(QUIET)
     in_place(both.root / "f.txt", b"two")

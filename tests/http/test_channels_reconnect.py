@@ -58,6 +58,7 @@ async def far_enough(server: Server, kernel: str, seconds: float = 0.5) -> None:
 async def test_a_client_that_comes_back_gets_what_it_missed(
     server: Server, kernel: str, session: str, v1: bool
 ) -> None:
+    """Invariant 13."""
     async with connected(server, kernel, "the same") as before:
         await before.run("pass")
         await before.execute(COUNT)
@@ -132,6 +133,7 @@ async def test_what_is_printed_before_the_first_page(server: Server) -> None:
 
 
 async def test_memory_stays_bounded_while_nobody_reads(server: Server, kernel: str) -> None:
+    """Invariant 13."""
     async with connected(server, kernel, "same") as client:
         await client.run("import threading, time")
         await client.run("def flood():\n for i in range(2000): print(f'{i:<50000}', flush=True)")
@@ -207,6 +209,7 @@ async def raw(server: Server, kernel: str) -> AsyncIterator[socket.socket]:
 async def test_a_client_that_does_not_read_slows_nobody(
     server: Server, kernel: str, raw: socket.socket
 ) -> None:
+    """Invariant 13."""
     async with connected(server, kernel) as client:
         printed = await client.run("for i in range(20000): print(f'{i:<1000}', flush=True)")
         assert printed.split() == [str(i) for i in range(20000)]

@@ -331,6 +331,7 @@ async def test_a_directory_called_checkpoints_can_be_opened(server: Server) -> N
 
 
 async def test_hash_and_date_stay_through_rename_checkpoint_and_trust(server: Server) -> None:
+    """Invariant 10."""
     await put(server, "n.ipynb", {"type": "notebook", "format": "json", "content": NOTEBOOK})
     before = (await server.fetch("GET", "api/contents/n.ipynb?content=0&hash=1")).json()
     await server.fetch("POST", "api/contents/n.ipynb/checkpoints")

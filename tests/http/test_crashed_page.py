@@ -101,6 +101,7 @@ async def test_who_opens_the_notebook_after_a_crash_sees_them_at_once(
 
 @pytest.mark.parametrize("now", ["", "something else\n"], ids=["cleared", "changed"])
 async def test_what_was_saved_after_the_end_stays_so(server: Server, kernel: str, now: str) -> None:
+    """Invariant 14."""
     async with crashing(server, kernel) as page:
         await page.done(await page.execute("print('one')", cell="c"))
         await put(server, c=now, d="")

@@ -20,6 +20,7 @@ async def put(server: Server, path: str, text: str):
 
 
 async def test_what_is_saved_is_on_the_disk(server: Server) -> None:
+    """Invariant 17."""
     folder = server.services.config.folder
     await put(server, "a.py", "x = 1\n")
     assert (folder / "a.py").read_text() == "x = 1\n"

@@ -183,6 +183,7 @@ async def test_a_folder_is_restored_and_nothing_outside_it_changes(server: Serve
 
 
 async def test_what_was_deleted_comes_back_with_its_history(server: Server) -> None:
+    """Invariant 8."""
     await mkdir(server, "d")
     await save(server, "d/f", "one")
     await delete(server, "d")

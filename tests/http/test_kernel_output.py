@@ -73,6 +73,7 @@ async def test_reading_in_the_middle_shows_what_is_there_so_far(
 
 
 async def test_after_the_end_nobody_need_ask(server: Server, kernel: str) -> None:
+    """Invariant 14."""
     async with left(server, kernel, HALVES):
         await written(server, "first")  # while it runs
         await go_on(server)

@@ -48,6 +48,7 @@ def described() -> set[tuple[str, str]]:
 
 
 def test_each_route_is_described_and_nothing_besides():
+    """Invariant 15."""
     routes = {(route.method, openapi.address(route.path)) for route in ROUTES}
     assert routes - described() == set()
     assert described() - routes == set()

@@ -78,6 +78,7 @@ def refused(status: int, location: str | None, route: Route) -> bool:
     ids=["nothing", "wrong token", "empty token", "basic", "forged cookie", "websocket"],
 )
 async def test_every_route_refuses_strangers(shared: Server, headers: dict[str, str]):
+    """Invariant 12."""
     for route in GUARDED:
         reply = await shared.fetch(route.method, address(route), stranger=True, headers=headers)
         assert refused(reply.status, reply.headers.get("Location"), route), (name(route), reply.status)

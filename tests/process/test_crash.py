@@ -152,6 +152,7 @@ def check(db: Path, clients: Sequence[Client], known: dict[str, int]) -> None:
 
 
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    """Invariant 4."""
     print(f"\nseed {SEED}")
     dice = random.Random(SEED)
     folder = tmp_path / "folder"

@@ -28,6 +28,7 @@ def running(mark: str, server: Served) -> list[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_ends_terminals_and_clusters(tmp_path: Path, number: signal.Signals) -> None:
+    """Invariant 16."""
     mark = uuid.uuid4().hex
     env = {MARK: mark, "IPYTHONDIR": str(tmp_path / "ipython"), "SHELL": "/bin/bash"}
     with serving(tmp_path, **env) as server:

@@ -103,6 +103,7 @@ def read(body: bytes, trusted: bool = False) -> tuple[Any, str | None]:
 @PEER
 @given(notebooks | old_notebooks)
 def test_a_notebook_is_stored_as_jupyter_stores_it(peer: FileContentsManager, content: Any) -> None:
+    """Invariant 10."""
     before = copy.deepcopy(content)
     expected = saved_by(peer, content)
     stored = canonical(content)

@@ -69,6 +69,7 @@ def test_no_row_of_the_documents_is_left_out_and_none_stands_twice():
 
 
 def test_every_route_stands_in_a_row_and_every_row_names_routes_that_exist():
+    """Invariant 15."""
     served = {f"{route.method} {plain(route.path)}" for route in ROUTES}
     named = {route for row in rows() for route in row.routes}
     assert served - named == set()
