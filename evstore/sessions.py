@@ -48,9 +48,8 @@ class Sessions:
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
         self._sessions: dict[str, Session] = {}
-        self._by_path: dict[ContentPath, list[Session]] | None = (
-            None  # made when asked for, void with each change
-        )
+        # made when asked for, void with each change
+        self._by_path: dict[ContentPath, list[Session]] | None = None
         self._turns = WeakValueDictionary[str, asyncio.Lock]()  # by what requests must not change at once
         kernels.on_end(self._kernel_ended)
 

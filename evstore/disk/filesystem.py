@@ -15,67 +15,18 @@ from evstore.errors import DatabaseError
 
 MOUNTINFO = Path("/proc/self/mountinfo")  # of Linux: proc_pid_mountinfo(5)
 MOUNT_LINE = re.compile(r"^.* on (?P<point>/.*) \((?P<kind>[^,)]+).*\)$")  # of macOS and BSD: mount(8)
-NETWORK = frozenset(
-    (
-        *(
-            "9p",
-            "afpfs",
-            "afs",
-            "beegfs",
-            "ceph",
-            "cifs",
-            "coda",
-            "davfs",
-            "glusterfs",
-            "gpfs",
-            "lustre",
-            "ncp",
-        ),
-        *(
-            "ncpfs",
-            "nfs",
-            "nfs4",
-            "orangefs",
-            "panfs",
-            "prl_fs",
-            "pvfs2",
-            "smb3",
-            "smbfs",
-            "vboxsf",
-            "vmhgfs",
-        ),
-        *("webdav", "wekafs"),
-    )
-)
-NETWORK_BY_FUSE = frozenset(
-    (
-        *(
-            "afp",
-            "ceph",
-            "ceph-fuse",
-            "curlftpfs",
-            "davfs",
-            "davfs2",
-            "gcsfuse",
-            "geesefs",
-            "glusterfs",
-            "goofys",
-        ),
-        *(
-            "grpcfuse",
-            "juicefs",
-            "mfs",
-            "mount-s3",
-            "moosefs",
-            "osxfs",
-            "portal",
-            "rclone",
-            "s3fs",
-            "seaweedfs",
-        ),
-        *("smbnetfs", "sshfs", "vmhgfs-fuse"),
-    )
-)
+# fmt: off
+NETWORK = frozenset((
+    "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncp",
+    "ncpfs", "nfs", "nfs4", "orangefs", "panfs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf", "vmhgfs",
+    "webdav", "wekafs",
+))
+NETWORK_BY_FUSE = frozenset((
+    "afp", "ceph", "ceph-fuse", "curlftpfs", "davfs", "davfs2", "gcsfuse", "geesefs", "glusterfs", "goofys",
+    "grpcfuse", "juicefs", "mfs", "moosefs", "mount-s3", "osxfs", "portal", "rclone", "s3fs", "seaweedfs",
+    "smbnetfs", "sshfs", "vmhgfs-fuse",
+))
+# fmt: on
 
 
 class NetworkDatabase(DatabaseError):

@@ -262,9 +262,8 @@ class _Comparison:
                     for below in reversed(scan.found if scan else ())
                     if not self._comparer.is_left_out(below)
                 ]
-            elif (
-                was is not None and found.what is What.DIRECTORY
-            ):  # what it holds is compared under its new path, next time
+            elif was is not None and found.what is What.DIRECTORY:
+                # what it holds is compared under its new path, next time
                 self._differences.busy.add(found.path)
 
     def _same(self, found: Found) -> EntryId | None:

@@ -288,9 +288,8 @@ class Writer:
                     self._disk.discard(path, _aside(entry))
                     waits = path
                 break
-        if (
-            tree.place(tx, entry) is None
-        ):  # below something deleted it would be missed, and written, if that came back
+        # below something deleted it would be missed, and written, if that came back
+        if tree.place(tx, entry) is None:
             self._state.note(entry, None)
         return waits
 

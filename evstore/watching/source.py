@@ -114,9 +114,8 @@ def opened(top: str, path: ContentPath) -> Generator[int | None]:
     except OSError as error:
         if error.errno in EXHAUSTED:
             raise
-        descriptor = (
-            None  # gone, a link, or not to be read: when that changes, its parent or its own rights change
-        )
+        # gone, a link, or not to be read: when that changes, its parent or its own rights change
+        descriptor = None
     try:
         yield descriptor
     finally:

@@ -56,9 +56,8 @@ class Changes:
     """
 
     paths: frozenset[ContentPath]
-    everything: bool = (
-        False  # the whole folder has to be looked through; it may even be gone. `paths` is the root then
-    )
+    # the whole folder has to be looked through; it may even be gone. `paths` is the root then
+    everything: bool = False
 
     def __or__(self, other: Changes) -> Changes:
         return Changes(self.paths | other.paths, self.everything or other.everything)
@@ -207,16 +206,13 @@ class Watcher:
         return (Polling if self._polling else SystemEvents)(self._root, self._is_watched, self._bell)
 
     def _is_watched(self, directory: ContentPath) -> bool:
-        if (
-            len(os.fsencode(directory)) > MAX_PATH
-        ):  # nested deeper than any path can tell: no entry can be there
+        # nested deeper than any path can tell: no entry can be there
+        if len(os.fsencode(directory)) > MAX_PATH:
             return False
         try:
             return self._wants(directory)
-        except (
-            EvstoreError
-        ):  # it can't be known now, because a file can't be read: to hear too much harms nobody
-            return True
+        except EvstoreError:
+            return True  # it can't be known now, as when a file can't be read: to hear too much harms nobody
 
     def _begin(self, source: Source) -> None:
         if self._vanished:

@@ -116,9 +116,10 @@ class Lab:
 
     async def extension_manager(self) -> Locator:
         """Open the extension manager and confirm its warning. Returns the extensions that it lists."""
+        # faces of their authors
         await self.page.route(
             "https://github.com/**", lambda route: route.fulfill(content_type="image/svg+xml", body=NOTHING)
-        )  # faces of their authors
+        )
         await self.menu("View", "Extension Manager")
         await self.page.locator(".jp-extensionmanager-disclaimer button", has_text="Yes").click()
         return self.page.locator(".jp-extensionmanager-entry")
@@ -315,9 +316,8 @@ class Lab:
         content = self.page.locator(".jp-DirListing-content")
         box = await content.bounding_box()
         assert box is not None
-        await content.click(
-            button="right", position={"x": 60, "y": box["height"] - 20}
-        )  # below the last file
+        # below the last file
+        await content.click(button="right", position={"x": 60, "y": box["height"] - 20})
         await self.choose("Paste")
 
     async def drag(self, name: str, folder: str) -> None:

@@ -320,9 +320,8 @@ async def test_a_server_that_was_restarted_changes_nothing(
             await lab.save()
             assert project.status(folder) == [f' M "{project.FILES}/{project.CHANGED}"']
             lab.watch.check()
-            lost = lab.dialog.filter(
-                has_text="Server Connection Error"
-            )  # it comes when the restart takes long
+            # it comes when the restart takes long
+            lost = lab.dialog.filter(has_text="Server Connection Error")
             await lab.page.add_locator_handler(lost, lambda shown: shown.locator("button").click())
             for pattern in (GONE, "status 404: .*/api/(kernels|sessions)/"):
                 lab.watch.expect(pattern)

@@ -151,9 +151,8 @@ async def test_the_wal_is_moved_when_it_has_grown_and_not_with_each_commit(
     path, wal = tmp_path / "data.db", tmp_path / "data.db-wal"
     while path.stat().st_size < wal_module.WAL_SOFT:
         await engine.write(lambda tx: tx.execute(INSERT_BYTES, (1_000_000,)))
-        assert (
-            wal.stat().st_size < 5 * wal_module.WAL_SOFT
-        )  # at 2 when the writer is idle in between, else at 4
+        # at 2 when the writer is idle in between, else at 4
+        assert wal.stat().st_size < 5 * wal_module.WAL_SOFT
     moved = path.stat().st_mtime_ns
     for _ in range(5):
         await engine.write(lambda tx: tx.execute(INSERT_BYTES, (1000,)))

@@ -52,9 +52,8 @@ class BothSides:
         self.root = place / "folder"
         self.root.mkdir(exist_ok=True)
         self.db = place / "log.db"
-        self.must_have: set[bytes] = (
-            set()
-        )  # digests that were acknowledged, or were on the disk at a quiet moment
+        # digests that were acknowledged, or were on the disk at a quiet moment
+        self.must_have: set[bytes] = set()
         self.store: Store
         self.folder: WorkingFolder
 

@@ -216,9 +216,8 @@ async def test_a_client_that_does_not_read_slows_nobody(
     slow = server.services.kernels.get(kernel)._pump._clients["slow"]
     assert slow.link is not None
     assert slow.outbox  # it waits there,
-    assert (
-        slow.outbox.in_memory <= server.services.config.kept_output_memory + outbox.PAGE
-    )  # and mostly on disk
+    # and mostly on disk
+    assert slow.outbox.in_memory <= server.services.config.kept_output_memory + outbox.PAGE
 
 
 async def everything(client: KernelClient) -> str:

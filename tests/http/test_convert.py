@@ -329,9 +329,8 @@ async def test_without_the_program_for_it(
     assert says in reply.json()["message"]
     assert_plain(reply.json()["message"])
     page = await server.fetch("GET", f"nbconvert/{format}/r.ipynb", headers={"Accept": "text/html"})
-    assert (
-        page.headers["Content-Type"].startswith("text/html") and says in page.text
-    )  # JupyterLab opens a tab
+    # JupyterLab opens a tab
+    assert page.headers["Content-Type"].startswith("text/html") and says in page.text
 
 
 async def test_a_notebook_that_nbconvert_fails_on(server: Server) -> None:

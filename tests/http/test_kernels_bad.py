@@ -117,9 +117,8 @@ async def test_one_id_for_several_at_once(server: Server) -> None:
     assert kernels == [wanted] * 4
     assert await kernel_ids(server) == [wanted]
     assert len(running()) == 1
-    assert (
-        await start_kernel(server, kernel_id=wanted, name="not installed") == wanted
-    )  # the name is not looked at
+    # the name is not looked at
+    assert await start_kernel(server, kernel_id=wanted, name="not installed") == wanted
 
 
 async def test_one_id_while_its_kernel_ends(server: Server) -> None:

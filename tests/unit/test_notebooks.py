@@ -133,9 +133,8 @@ def test_odd_notebooks_are_stored_or_refused_as_jupyter_does(peer: FileContentsM
         assert (stored.message is None) == (expected.message is None)
     else:
         assert stored.body == expected.body
-        if "signature" not in repr(
-            content.get("metadata")
-        ):  # the notary moves it, and the message shows where to
+        # the notary moves it, and the message shows where to
+        if "signature" not in repr(content.get("metadata")):
             assert stored.message == expected.message
     orjson.dumps(stored.message)  # it can be sent
 

@@ -18,9 +18,8 @@ from evstore.transfer.git.repository import FILE, PROGRAM
 
 BRANCH = "refs/heads/main"
 NOTES = "refs/notes/evstore"
-REMEMBERED = (
-    100_000  # bodies whose marks are remembered; one that is forgotten is sent again, which git notices
-)
+# bodies whose marks are remembered; one that is forgotten is sent again, which git notices
+REMEMBERED = 100_000
 NOTED = 5_000  # notes in one commit
 
 

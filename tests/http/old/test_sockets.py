@@ -338,9 +338,8 @@ async def test_addresses_that_are_for_websockets_say_so(server: Server):
     kernel_id = await start_kernel(server)
     reply = await server.fetch("GET", f"/kernels/{kernel_id}/iopub")
     assert (reply.status, reply.json()["message"]) == (400, "This address is for websockets.")
-    assert (
-        await server.fetch("GET", f"/kernels/{kernel_id}/control")
-    ).status == 405  # only an action by POST
+    # only an action by POST
+    assert (await server.fetch("GET", f"/kernels/{kernel_id}/control")).status == 405
 
 
 @pytest.mark.parametrize(
