@@ -20,8 +20,8 @@ from evstore.contents import Contents
 from evstore.convert.converter import Converter
 from evstore.errors import Stopped
 from evstore.events import EntryMoved, Recorded
-from evstore.folder.contents import FolderContents
-from evstore.folder.past import FolderCheckpoints, FolderHistory
+from evstore.folder.unversioned.contents import FolderContents
+from evstore.folder.unversioned.past import FolderCheckpoints, FolderHistory
 from evstore.folder.working import WorkingFolder
 from evstore.gateway.api import Gateway
 from evstore.gateway.process import GatewayLauncher

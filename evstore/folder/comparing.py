@@ -17,9 +17,9 @@ from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import NotFound, Stopped
 from evstore.events import Digest, EntryId, Kind
-from evstore.folder.ignoring import Ignore
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.state import Known, Member, State
+from evstore.ignoring.ignore import Ignore
 from evstore.paths import ContentPath
 from evstore.projections import tree
 

@@ -11,9 +11,9 @@ from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import EvstoreError
 from evstore.folder.comparing import Changed, Comparer
-from evstore.folder.ignoring import Ignore
-from evstore.folder.own import own_files
 from evstore.folder.state import State
+from evstore.ignoring.ignore import Ignore
+from evstore.ignoring.own import own_files
 from evstore.paths import ContentPath
 from evstore.projections import tree
 

@@ -27,14 +27,14 @@ from evstore.folder import marking, state
 from evstore.folder.agenda import Agenda, overdue
 from evstore.folder.comparing import Comparer, Trust
 from evstore.folder.following import Following
-from evstore.folder.ignoring import Ignore
-from evstore.folder.own import own_files
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.state import Known, Noted, State
 from evstore.folder.taking_in import ACTOR, TakingIn
 from evstore.folder.to_disk import Outcome, Writer
 from evstore.folder.turns import Turns
-from evstore.folder.unversioned import Unversioned
+from evstore.folder.unversioned.files import Unversioned
+from evstore.ignoring.ignore import Ignore
+from evstore.ignoring.own import own_files
 from evstore.log import marks
 from evstore.paths import ContentPath
 from evstore.periodic import every

@@ -18,8 +18,8 @@ from evstore.disk.disk import Disk
 from evstore.entry import Entry
 from evstore.errors import Conflict, Exists, Invalid, NotFound
 from evstore.events import Author, EntryId, Kind, new_id
-from evstore.folder.ignoring import Ignore
-from evstore.folder.own import own_files
+from evstore.ignoring.ignore import Ignore
+from evstore.ignoring.own import own_files
 from evstore.ingest import WHOLE, ingest
 from evstore.log import bodies, marks
 from evstore.log.bodies import Body, KnownChunks

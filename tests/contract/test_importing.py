@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from evstore.contents import Contents, Save
 from evstore.events import Author, FileSaved
-from evstore.folder.ignoring import PACKAGES
+from evstore.ignoring.ignore import PACKAGES
 from evstore.ingest import WHOLE
 from evstore.log import bodies, log
 from evstore.naming import unlisted

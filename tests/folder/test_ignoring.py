@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evstore.disk.disk import Disk
-from evstore.folder.ignoring import IGNORE_FILE, Ignore, Kind
-from evstore.folder.patterns import MAX_PATTERNS, Patterns
+from evstore.ignoring.ignore import IGNORE_FILE, Ignore, Kind
+from evstore.ignoring.patterns import MAX_PATTERNS, Patterns
 from evstore.paths import ContentPath
 
 NAMES = ("a", "b", "ab", "a.c", "a b", "b ", "[a", "a]", "-", "!a", "#", "abba", "B", "_")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evstore.disk.errors import Unreadable
-from evstore.folder.own import own_files
+from evstore.ignoring.own import own_files
 from evstore.paths import ContentPath
 from tests.helpers import Server, StartServer
 

@@ -17,8 +17,8 @@ import pytest
 
 from evstore import naming, notebooks
 from evstore.disk.disk import Disk
-from evstore.folder.ignoring import Ignore
-from evstore.folder.unversioned import SETTLED
+from evstore.folder.unversioned.entries import SETTLED
+from evstore.ignoring.ignore import Ignore
 from evstore.paths import ContentPath
 from tests.helpers import Server
 from tests.http.unversioned import KEYS, KIB, LIMIT, events, fill, folder, listed, model, put, server

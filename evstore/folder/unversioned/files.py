@@ -1,9 +1,6 @@
 """What lies in the folder and is not in the log: how it is found, read and changed. It knows the disk, and nothing of the log.
 
-That is what `ignoring.py` tells, and what is behind symbolic links. A link is read as what it leads to, if that is in
-the folder and may be seen itself: its way is walked here name by name, and only the real path at its end is ever
-opened, without following anything (`disk.py`). So whoever swaps a link in the meantime gets nothing by it.
-Nothing is written through a link. The methods block: call them in threads.
+That is what `evstore/ignoring/` tells, and what symbolic links lead to (`links.py`). The methods block: call them in threads.
 """
 
 from __future__ import annotations
@@ -12,78 +9,27 @@ import hashlib
 import os
 import stat
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
 
 from evstore import naming
 from evstore.disk.disk import Changed, Disk, Found, Stamp, What
-from evstore.entry import Entry
-from evstore.errors import Forbidden, NotFound, TooLarge, Unprocessable
-from evstore.events import Digest, EntryId, Kind
-from evstore.folder.ignoring import Ignore
+from evstore.errors import TooLarge, Unprocessable
+from evstore.events import Digest
+from evstore.folder.unversioned.entries import OnDisk, on_disk
+from evstore.folder.unversioned.links import Links
+from evstore.ignoring.ignore import Ignore
 from evstore.paths import ContentPath, check_name
 from evstore.units import MIB
 
-NOBODY = EntryId(b"")  # what is not in the log has no id
-MAX_LINKS = 40  # on the way to a file, as Linux has it
 BLOCK = MIB  # bytes read at a time
-SETTLED = 2.0  # seconds after which another change to a file is sure to get another date
 DIGESTS = 1000  # files of which the digest is remembered
 LINK = "it is reached by a symbolic link"
 Pieces = Iterable[bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnDisk(Entry):
-    """Something that is on the disk and not in the log. It has no id; its digest is known when it has been read."""
-
-    place: ContentPath  # where it really is: that of a link is what it leads to
-    stamp: Stamp
-    linked: bool  # a symbolic link is at its path, or on the way to it
-
-    @property
-    def versioned(self) -> bool:
-        return False
-
-    @property
-    def writable(self) -> bool:
-        return not self.linked
-
-    @property
-    def tag(self) -> str:
-        return "" if self.is_directory else tag_of(self.stamp).hex()
-
-    @property
-    def settled(self) -> bool:
-        # its dates are old enough for a later change to show in them
-        return time.time_ns() - max(self.stamp.mtime_ns, self.stamp.ctime_ns) > SETTLED * 1_000_000_000
-
-
-def tag_of(stamp: Stamp) -> Digest:
-    """A stamp in the form of a digest, so that a save can be made conditional on it."""
-    return Digest(hashlib.sha256(repr(stamp).encode()).digest())
-
-
-def on_disk(path: ContentPath, found: Found, *, linked: bool) -> OnDisk:
-    """What was found somewhere, as an entry at `path`."""
-    is_file = found.what is What.FILE
-    return OnDisk(
-        id=NOBODY,
-        parent=NOBODY,
-        name=path.name,
-        path=path,
-        kind=Kind.FILE if is_file else Kind.DIRECTORY,
-        created=found.modified if found.created is None else found.created,
-        modified=found.modified,
-        size=found.stamp.size if is_file else None,
-        place=found.path,
-        stamp=found.stamp,
-        linked=linked,
-    )
 
 
 class Unversioned:
@@ -93,7 +39,7 @@ class Unversioned:
         """`own` tells evstore's files, which are never shown."""
         self._disk = disk
         self._ignore = ignore
-        self._own = own
+        self.links = Links(disk, own)
         self._digests: OrderedDict[tuple[ContentPath, Stamp], Digest] = OrderedDict()
 
     @property
@@ -134,11 +80,11 @@ class Unversioned:
 
         Raises Unreadable when that can't be known, FolderGone.
         """
-        if path.hidden or self._is_own(path):
+        if path.hidden or self.links.is_own(path):
             return None
         found = self._disk.look(path)
         if found is None or found.what is What.LINK:
-            target = self._follow(path)
+            target = self.links.follow(path)
             return None if target is None else on_disk(path, target, linked=True)
         if found.what is What.OTHER:
             return None
@@ -179,61 +125,12 @@ class Unversioned:
 
     def _visible(self, place: ContentPath) -> Iterator[Found]:
         for found in self._disk.scan(place).found:
-            if not found.path.name.startswith(".") and not self._is_own(found.path):
+            if not found.path.name.startswith(".") and not self.links.is_own(found.path):
                 yield found
 
     def _linked(self, path: ContentPath, link: Found) -> list[OnDisk]:
-        target = self._follow(link.path)
+        target = self.links.follow(link.path)
         return [] if target is None else [on_disk(path, target, linked=True)]
-
-    def _is_own(self, path: ContentPath) -> bool:
-        while path:
-            if self._own(path):
-                return True
-            path = path.parent
-        return False
-
-    def _follow(self, path: ContentPath) -> Found | None:
-        """The file or directory that `path` leads to by way of links, which a client may see; else None."""
-        place, found = ContentPath(), None
-        ahead, links = deque(path.names), 0
-        while ahead:
-            name = ahead.popleft()
-            if name == "..":
-                if not place:
-                    return None  # out of the folder
-                place = place.parent
-                continue
-            here = place.child(name)
-            found = self._disk.look(here)
-            if found is None or found.what is What.OTHER or (found.what is What.FILE and ahead):
-                return None
-            if found.what is not What.LINK:
-                place = here
-                continue
-            links += 1
-            target = self._target(here)
-            if target is None or links > MAX_LINKS:
-                return None
-            if target.startswith("/"):
-                place = ContentPath()
-            ahead.extendleft(reversed([part for part in target.split("/") if part not in ("", ".")]))
-        if place.hidden or self._is_own(place):
-            return None
-        return self._disk.look(place)
-
-    def _target(self, link: ContentPath) -> str | None:
-        """What a link says, a path from the link's directory, or with a slash from the folder's top; None: it leads out."""
-        try:
-            target = self._disk.read_link(link)
-        except NotFound:
-            return None
-        if not target.startswith("/"):
-            return target
-        root = f"{self._disk.root}".rstrip("/")
-        if target != root and not target.startswith(f"{root}/"):
-            return None
-        return target[len(root) :] or "/"
 
     # -- reading ---------------------------------------------------------------------
 
@@ -275,24 +172,6 @@ class Unversioned:
 
     # -- changing --------------------------------------------------------------------
 
-    def check_way(self, path: ContentPath, *, above: bool = False) -> None:
-        """Raise Forbidden when there is a link at `path` (with `above` only: on the way to it), or evstore's own file."""
-        if self._is_own(path):
-            raise Forbidden(f"{path} is a part of evstore's log.")
-        way = [path.parent] if above else [path]
-        while way[-1]:
-            way.append(way[-1].parent)
-        for place in reversed(way[:-1]):
-            found = self._disk.look(place)
-            if found is None:
-                return
-            if found.what is What.LINK:
-                target = self._follow(place)
-                whither = (
-                    f"to {target.path or '/'}; write there" if target else "to nothing that can be seen here"
-                )
-                raise Forbidden(f"{place} is a symbolic link {whither}: nothing is written through links.")
-
     def write(
         self, path: ContentPath, pieces: Pieces, modified: int | None = None, *, new: bool = False
     ) -> None:
@@ -300,20 +179,20 @@ class Unversioned:
 
         It is on stable storage afterwards: what the log has not is nowhere else. Raises as `Disk.write`, Forbidden for links.
         """
-        self.check_way(path)
+        self.links.check_way(path)
         moment = time.time_ns() // 1000 if modified is None else modified
         replacing = "nothing" if new else "anything"
         self._disk.write(path, pieces, modified=moment, replacing=replacing, durable=True)
 
     def make_directory(self, path: ContentPath) -> None:
         """Raises as `Disk.make_directory`, Forbidden for links."""
-        self.check_way(path)
+        self.links.check_way(path)
         self._disk.make_directory(path)
 
     def make_new(self, directory: ContentPath, name: str, insert: str, pieces: Pieces | None) -> ContentPath:
         """A new file, or directory when `pieces` is None, in `directory`, with a number if the name is taken."""
         check_name(name)
-        self.check_way(directory.child(name), above=True)
+        self.links.check_way(directory.child(name), above=True)
         while True:
             path = directory.child(naming.first_free(name, self._taken(directory), insert=insert))
             if pieces is None:
@@ -331,19 +210,18 @@ class Unversioned:
         free = naming.first_free(naming.copy_of(name), self._taken(directory), insert="-Copy")
         return directory.child(free)
 
-    def is_link(self, path: ContentPath) -> bool:
-        """Whether there is a link at `path` itself."""
-        found = self._disk.look(path)
-        return found is not None and found.what is What.LINK
-
     def rename(self, path: ContentPath, to: ContentPath) -> None:
         """Move a file, a directory, or a link itself. Raises as `Disk.rename`, Forbidden for what is behind a link.
 
         Raises Unprocessable for a link that would lead elsewhere from there.
         """
-        self.check_way(path, above=True)
-        self.check_way(to, above=True)
-        if path.parent != to.parent and self.is_link(path) and not self._disk.read_link(path).startswith("/"):
+        self.links.check_way(path, above=True)
+        self.links.check_way(to, above=True)
+        if (
+            path.parent != to.parent
+            and self.links.is_link(path)
+            and not self._disk.read_link(path).startswith("/")
+        ):
             raise Unprocessable(
                 f"{path} is a symbolic link, and would lead elsewhere from {to.parent or '/'}."
             )
@@ -351,7 +229,7 @@ class Unversioned:
 
     def discard(self, path: ContentPath, name: str) -> None:
         """Move a file, a directory, or a link itself to the trash, under that name. Raises as `Disk.discard`, Forbidden."""
-        self.check_way(path, above=True)
+        self.links.check_way(path, above=True)
         self._disk.discard(path, name)
 
     def pieces(self, entry: OnDisk) -> Generator[bytes]:

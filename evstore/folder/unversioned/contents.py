@@ -23,7 +23,8 @@ from evstore.entry import Entry
 from evstore.errors import EvstoreError, Invalid, NotFound
 from evstore.events import Author, Offset
 from evstore.folder.removing import trash_name
-from evstore.folder.unversioned import BLOCK, LINK, OnDisk, Unversioned, tag_of
+from evstore.folder.unversioned.entries import OnDisk, tag_of
+from evstore.folder.unversioned.files import BLOCK, LINK, Unversioned
 from evstore.folder.working import WorkingFolder
 from evstore.ingest import ingest
 from evstore.log.bodies import Body
@@ -192,7 +193,7 @@ class FolderContents(Contents):
         there = await self._find(path)
         if there is None:
             raise NotFound(f"No such file or directory: {path}")
-        is_link = await self._do(self._disk.is_link, path)
+        is_link = await self._do(self._disk.links.is_link, path)
         would = not is_link and self.has_versions(to, is_directory=there.is_directory, size=there.size or 0)
         if would and await super().exists(to.parent) is not None:
             raise NoVersions(f"{self._no_versions(there)} As {to} it would have some: copy it instead.")
@@ -200,7 +201,7 @@ class FolderContents(Contents):
         return await self._written(to)
 
     async def _move_in_log(self, entry: Entry, to: ContentPath, author: Author) -> Entry:
-        await self._do(self._disk.check_way, to)
+        await self._do(self._disk.links.check_way, to)
         reason = self._disk.why(to, is_directory=entry.is_directory, size=entry.size or 0)
         if reason is None:
             try:

@@ -17,7 +17,7 @@ from evstore import naming
 from evstore.disk.errors import Unreadable
 from evstore.disk.found import Found, Stamp, What
 from evstore.errors import NotFound
-from evstore.folder.patterns import Patterns
+from evstore.ignoring.patterns import Patterns
 from evstore.paths import ContentPath
 
 IGNORE_FILE = ".evstoreignore"

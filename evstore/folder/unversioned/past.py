@@ -5,7 +5,7 @@ from __future__ import annotations
 from evstore.checkpoints import Checkpoints
 from evstore.errors import NotFound
 from evstore.events import Author, Offset
-from evstore.folder.contents import NOT_IN_LOG, FolderContents
+from evstore.folder.unversioned.contents import NOT_IN_LOG, FolderContents
 from evstore.history import FAR, Compared, History, Restored, Told
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
