@@ -6,8 +6,12 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.gateway import TOKEN, RealGateway
+
+settings.register_profile("busy", deadline=None)  # how long a test takes says something of the machine only
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="module")

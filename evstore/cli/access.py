@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from evstore.cli.running import RunningServer
+from evstore.cli.running import RunningServer, holding
 from evstore.errors import Locked
 from evstore.events import Author, EntryId, format_id
 from evstore.folder.working import WorkingFolder
@@ -77,13 +77,18 @@ async def writing(db: Path) -> AsyncGenerator[Alone | ThroughServer]:
         async with through_server(locked, db) as server:
             yield server
         return
-    folder = WorkingFolder(store, folder_of(db), db, max_size=sys.maxsize)
     try:
-        if is_served_with_its_folder(db):
-            await folder.open_to_write()
-        yield Alone(store)
+        if not is_served_with_its_folder(db):
+            yield Alone(store)
+            return
+        with holding(folder_of(db), db):
+            folder = WorkingFolder(store, folder_of(db), db, max_size=sys.maxsize)
+            try:
+                await folder.open_to_write()
+                yield Alone(store)
+            finally:
+                await folder.close()
     finally:
-        await folder.close()
         await store.close()
 
 

@@ -7,14 +7,17 @@ counts only while the process that it names holds the lock on the log.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 import orjson
 
+from evstore.cli.output import printable
+from evstore.disk.holding import FolderHeld, Holder, held
 from evstore.errors import Locked
 
 
@@ -27,13 +30,19 @@ class RunningServer:
     pid: int
 
     @classmethod
-    def behind(cls, locked: Locked, db: Path) -> Self:
-        """The server that keeps the log `db` locked. Raises `locked` when it is not a server that does."""
+    def of(cls, db: Path, pid: int | None) -> Self | None:
+        """The server of the log `db`, if it is this process; its file may be an older one's."""
         try:
             server = cls(**orjson.loads(info_file(db).read_bytes()))
         except (OSError, ValueError, TypeError):
-            raise locked from None
-        if server.pid != locked.pid:
+            return None
+        return server if server.pid == pid else None
+
+    @classmethod
+    def behind(cls, locked: Locked, db: Path) -> Self:
+        """The server that keeps the log `db` locked. Raises `locked` when it is not a server that does."""
+        server = cls.of(db, locked.pid)
+        if server is None:
             raise locked
         return server
 
@@ -51,6 +60,35 @@ def announced(db: Path, server: RunningServer) -> Generator[None]:
 
 
 @contextmanager
+def holding(folder: Path, db: Path) -> Generator[None]:
+    """Keep every other evstore out of `folder` during the block. Raises Locked, saying who has it and what to do."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(folder, db))
+        except FolderHeld as error:
+            raise Locked(printable(_taken(folder, db, error.holder)), pid=error.pid) from None
+        yield
+
+
+def _taken(folder: Path, db: Path, holder: Holder | None) -> str:
+    """That another evstore has the folder, and what to do."""
+    if holder is None:
+        return f"{folder} is in use by another evstore, whose name it hides: perhaps another user's. Stop that one first."
+    log = "" if holder.db == str(db) else f", with its log in {holder.db}"
+    if holder.host != socket.gethostname():
+        who = f"process {holder.pid} on {holder.host}"
+        return f"{folder} is in use by another evstore, {who}{log}. Stop that one first."
+    server = RunningServer.of(Path(holder.db), holder.pid)
+    if server is None:
+        who = f"process {holder.pid}"
+        return f"{folder} is in use by another evstore, {who}{log}. Try again when it is done, or stop it first: kill {holder.pid}"
+    return (
+        f"{folder} is served already: {server.url} (process {holder.pid}{log}). "
+        f"Go there, or stop that one first: Ctrl-C where it runs, or kill {holder.pid}"
+    )
+
+
+@contextmanager
 def private_file(path: Path, data: bytes) -> Generator[Path]:
     """A file for the owner's eyes only that is there during the block."""
     write_private(path, data)
@@ -63,6 +101,6 @@ def private_file(path: Path, data: bytes) -> Generator[Path]:
 def write_private(path: Path, data: bytes) -> None:
     """Write a file that only its owner may read (mode 0600), whole from its first moment on."""
     made = path.with_name(f"{path.name}.{os.getpid()}")
-    with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
         file.write(data)
     os.replace(made, path)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import click
 
 from evstore.cli.output import describe_import, progress
-from evstore.cli.running import RunningServer, announced, private_file
+from evstore.cli.running import RunningServer, announced, holding, private_file
 from evstore.cli.server import run
 from evstore.config import Config
 from evstore.errors import Locked
@@ -32,12 +32,15 @@ SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
 def serve_until_stopped(config: Config) -> None:
-    """Serve until a signal ends that. Raises Locked when another server does, and says where."""
-    try:
-        asyncio.run(run(config, lambda: open_store(config), greeted))
-    except Locked as locked:
-        server = RunningServer.behind(locked, config.db)
-        raise Locked(f"An evstore uses {config.db} already, and serves it at {server.url}") from None
+    """Serve until a signal ends that. Raises Locked when another evstore is at it, and says where."""
+    with ExitStack() as stack:
+        if config.with_folder:
+            stack.enter_context(holding(config.folder, config.db))
+        try:
+            asyncio.run(run(config, lambda: open_store(config), greeted))
+        except Locked as locked:
+            server = RunningServer.behind(locked, config.db)
+            raise Locked(f"An evstore uses {config.db} already, and serves it at {server.url}") from None
 
 
 async def open_store(config: Config) -> Store:

@@ -66,6 +66,8 @@ __all__ = [
     "What",
 ]
 
+LARGEST_OWN = 1024  # bytes of evstore's own files that are read
+
 
 class Disk:
     """One folder. `root` must be there; it is resolved once. Raises FolderFailed when it can't be entered."""
@@ -296,6 +298,29 @@ class Disk:
         """Have everything on stable storage that was written to the folder so far, by whomever. Raises as `write` does."""
         with changing(ContentPath()), self._inside.entered((), ContentPath()) as directory:
             sync_disk_of(directory)
+
+    # what is evstore's own
+
+    def read_own(self, name: str) -> bytes:
+        """What the small file `.evstore/<name>` holds, nothing when it is not there. Raises as `write` does."""
+        with (
+            changing(ContentPath()),
+            suppress(FileNotFoundError),
+            self._inside.state() as state,
+            open(os.open(name, OLD, dir_fd=state), "rb") as file,
+        ):
+            return file.read(LARGEST_OWN)
+        return b""
+
+    def write_own(self, name: str, data: bytes) -> None:
+        """Make `data` what the file `.evstore/<name>` holds. Raises as `write` does."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with (
+            changing(ContentPath()),
+            self._inside.state() as state,
+            open(os.open(name, flags, 0o600, dir_fd=state), "wb") as file,
+        ):
+            file.write(data)
 
     # inside
 

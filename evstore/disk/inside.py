@@ -125,21 +125,25 @@ class Inside:
 
         Raises FolderGone, OSError, NotFound when the directory that it would be in is not there.
         """
-        top = self.enter(below, ContentPath("/".join(below)))
-        try:
-            state = _made(STATE, top)
-            try:
-                if not _exists(".gitignore", state):
-                    _hide_from_git(state)
-                directory = _made(name, state)
-            finally:
-                os.close(state)
-        finally:
-            os.close(top)
+        with self.state(below) as state:
+            directory = _made(name, state)
         try:
             yield directory
         finally:
             os.close(directory)
+
+    @contextmanager
+    def state(self, below: Sequence[str] = ()) -> Generator[int]:
+        """A descriptor of `.evstore` itself, made and hidden from git if need be. Raises as `own` does."""
+        with self.entered(below, ContentPath("/".join(below))) as top:
+            state = _made(STATE, top)
+        try:
+            if not _exists(".gitignore", state):
+                with suppress(OSError):  # it may be there to be read only
+                    _hide_from_git(state)
+            yield state
+        finally:
+            os.close(state)
 
     def _open_top(self) -> int:
         """Raises FolderGone when something else is at the folder's path by now, such as what a mounted disk had covered.

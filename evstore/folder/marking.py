@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from evstore.disk.disk import Disk
+from evstore.errors import EvstoreError
 
 MARK = "folder"
 BOOT = "boot"
@@ -15,14 +16,12 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of Linux; another one after
 
 def mark_of(disk: Disk) -> str:
     """The folder's own mark, by which it is known again wherever it is mounted; made when there is none."""
-    file = disk.root / ".evstore" / MARK
     try:
-        mark = _read(file)
-        if not mark:
-            file.parent.mkdir(mode=0o700, exist_ok=True)
+        mark = disk.read_own(MARK).decode(errors="replace")
+        if not mark or "\ufffd" in mark:
             mark = secrets.token_hex(16)
-            file.write_text(mark)
-    except OSError:  # nobody can write here: then it will be known by what the system calls it
+            disk.write_own(MARK, mark.encode())
+    except EvstoreError:  # nobody can write here: then it will be known by what the system calls it
         found = disk.root.stat()
         return f"{found.st_dev}:{found.st_ino}"
     disk.recognise(mark)
@@ -31,16 +30,9 @@ def mark_of(disk: Disk) -> str:
 
 def has_rebooted(disk: Disk) -> bool:
     """Whether the machine was started again since this was last asked; a machine that can't tell says no."""
-    file = disk.root / ".evstore" / BOOT
-    with suppress(OSError):  # no Linux; or read-only, where nothing can be half written
-        boot, before = BOOT_ID.read_text(), _read(file)
+    with suppress(OSError, EvstoreError):  # no Linux; or read-only, where nothing can be half written
+        boot, before = BOOT_ID.read_bytes(), disk.read_own(BOOT)
         if boot != before:
-            file.write_text(boot)
-        return before not in ("", boot)
+            disk.write_own(BOOT, boot)
+        return before not in (b"", boot)
     return False
-
-
-def _read(file: Path) -> str:
-    with suppress(FileNotFoundError):
-        return file.read_text()
-    return ""

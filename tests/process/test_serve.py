@@ -85,6 +85,7 @@ def test_one_signal_stops_it_and_its_kernels(folder: Path, number: signal.Signal
             "boot",
             "cookie_secret",
             "folder",
+            "folder.lock",
             "log.db",
             "log.db.lock",
             "tmp",
@@ -160,14 +161,6 @@ async def test_the_next_port_when_none_was_asked_for(tmp_path: Path) -> None:
             run_test_server(services) as server,
         ):
             assert port < server.port <= port + 50
-
-
-def test_a_second_server_on_one_folder(folder: Path) -> None:
-    with serving(folder) as server:
-        result = evstore("serve", "--no-browser", cwd=folder)
-        assert result.returncode == 1
-        assert f"serves it at {server.url}" in result.stderr
-        assert server.text("a.txt") == "from the disk\n"
 
 
 def test_what_a_crash_left_behind_is_not_believed(folder: Path) -> None:
