@@ -51,7 +51,11 @@ async def test_an_idle_that_was_lost(server: Server, relay: Relay) -> None:
         relay.loses = is_idle
         request = await client.execute("print('mine')")
         await client.until(lambda one: one.type == "execute_reply")
-        assert (await kernel_model(server, kernel))["execution_state"] == "busy"
+
+        async def is_busy() -> bool:  # the answer may overtake the output
+            return (await kernel_model(server, kernel))["execution_state"] == "busy"
+
+        await eventually(is_busy)
         relay.loses = nothing
         relay.cut()
         messages = await client.done(request)
