@@ -74,7 +74,7 @@ def _describe(found: Status) -> Iterator[str]:
                 yield f"    and {len(paths) - SHOWN:,} more"
     if found.unreadable:
         yield "Can't be read:"
-        yield from (f"    {path}: {reason}" for path, reason in found.unreadable.items())
+        yield from (f"    {path or '/'}: {reason}" for path, reason in found.unreadable.items())
     yield from found.ignore_files
     if found.unversioned:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(found.unversioned.items()))

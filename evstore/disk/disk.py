@@ -44,6 +44,7 @@ from evstore.disk.looking import (
     may_write,
     scan_directory,
 )
+from evstore.disk.reading import opened
 from evstore.disk.renaming import is_same, rename_new, respell
 from evstore.disk.writing import NEW, OLD, TMP, Target, sweep, sync_disk_of, temporary_name, write
 from evstore.errors import Invalid, NotFound
@@ -81,7 +82,7 @@ class Disk:
             raise FolderFailed(f"The folder can't be entered ({sentence(error)})") from None
 
     def close(self) -> None:
-        """Nothing may be in use any more, nor used after."""
+        """Nothing may be in use any more, nor used after. What is not closed is so once nobody has it, no thread either."""
         self._inside.close()
 
     def recognise(self, mark: str) -> None:
@@ -128,7 +129,10 @@ class Disk:
             raise when_reading(error, path) from None
 
     def open(self, path: ContentPath) -> tuple[BufferedReader, Found]:
-        """A regular file for reading, which the caller closes, and what it is. Raises NotFound, Unreadable, FolderGone."""
+        """A regular file for reading, which the caller closes, and what it is. Raises NotFound, Unreadable, FolderGone.
+
+        So do its reads.
+        """
         try:
             with self._parent(path) as (directory, name):
                 found = look_in(directory, name)
@@ -136,7 +140,7 @@ class Disk:
                     raise missing(path)
                 check_file(path, found)  # opening a device may set it in motion
                 # NONBLOCK: opening a pipe that has taken the file's place must not wait for its writer
-                file = open(os.open(name, OLD, dir_fd=directory), "rb")  # noqa: SIM115 - the caller closes it
+                file = opened(os.open(name, OLD, dir_fd=directory), path)
         except OSError as error:
             raise when_reading(error, path) from None
         try:

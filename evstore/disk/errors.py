@@ -23,6 +23,10 @@ class FolderGone(Unavailable):
 class Unreadable(EvstoreError):
     """The file can't be read."""
 
+    def __init__(self, path: str, why: str) -> None:
+        self.why = f"can't be read ({why})"  # for lists of what can't be
+        super().__init__(f"{shown(path)} {self.why}")
+
 
 class Occupied(Exists):
     """Something else is there on the disk."""
@@ -69,7 +73,7 @@ def when_reading(error: OSError, path: str) -> EvstoreError:
     """The error for a read of `path` that ended in `error`."""
     if error.errno in MISSING:
         return missing(path)
-    return Unreadable(f"{shown(path)} can't be read ({sentence(error)})")
+    return Unreadable(path, sentence(error))
 
 
 def when_writing(error: OSError, path: str) -> EvstoreError:

@@ -77,12 +77,18 @@ class Inside:
         """`root` is a real path of an existing directory. Raises OSError."""
         self._root = str(root)
         self._lock = threading.Lock()
+        self._top = -1  # until there is one
         self._top = os.open(root, PASSING)
         self._identity = _identity(os.fstat(self._top))
         self.mark: bytes | None = None  # what its `.evstore/folder` holds
 
     def close(self) -> None:
-        os.close(self._top)
+        if self._top >= 0:
+            os.close(self._top)
+            self._top = -1
+
+    def __del__(self) -> None:
+        self.close()
 
     def enter(self, names: Sequence[str], path: ContentPath) -> int:
         """A descriptor of the directory below the folder, for use as `dir_fd`; the caller closes it.

@@ -47,7 +47,7 @@ def may_write(directory: int, name: str) -> bool:
 def check_file(path: ContentPath, found: os.stat_result) -> None:
     """Raise Unreadable unless it is a regular file."""
     if not stat.S_ISREG(found.st_mode):
-        raise Unreadable(f"{shown(path)} can't be read ({called(found)} on the disk)")
+        raise Unreadable(path, f"{called(found)} on the disk")
 
 
 def check_spelling(directory: int, path: ContentPath, name: str) -> None:

@@ -210,7 +210,7 @@ class _Comparison:
         except NotFound:  # gone meanwhile
             return None
         except Unreadable as error:
-            self._differences.unreadable[path] = error.message
+            self._differences.unreadable[path] = error.why
             return None
         self._differences.unreadable.update((skipped.path, skipped.reason) for skipped in scan.skipped)
         return scan

@@ -37,6 +37,6 @@ class PowerLoss:
                 while block := file.read(BLOCK):
                     if block.strip(b"\0"):
                         return False
-        except (OSError, EvstoreError):
+        except EvstoreError:
             return False
         return True

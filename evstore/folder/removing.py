@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 from evstore.disk.disk import Disk, Found, What
-from evstore.disk.errors import when_reading
 from evstore.engine.base import Tx
 from evstore.events import Digest
 from evstore.folder.state import State
@@ -64,11 +63,8 @@ class Remover:
 def read_digest(disk: Disk, path: ContentPath) -> tuple[Digest | None, Found]:
     """The SHA-256 of a file; None of an empty one. Raises NotFound, Unreadable."""
     file, found = disk.open(path)
-    try:
-        with file:
-            hasher = hashlib.file_digest(file, "sha256")
-    except OSError as error:
-        raise when_reading(error, path) from None
+    with file:
+        hasher = hashlib.file_digest(file, "sha256")
     return (Digest(hasher.digest()) if found.stamp.size else None), found
 
 

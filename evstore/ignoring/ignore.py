@@ -164,13 +164,10 @@ class Ignore:
         """The text, and what is wrong with the file. One that can't be read says nothing."""
         try:
             file, _ = self._files.open(path)
+            with file:
+                content = file.read(MAX_SIZE + 1)
         except (NotFound, Unreadable) as error:
             return "", error.message
-        with file:
-            try:
-                content = file.read(MAX_SIZE + 1)
-            except OSError as error:
-                return "", f"{path} can't be read ({error.strerror})"
         if len(content) > MAX_SIZE:
             # a line that is cut off could name something else
             content = content[:MAX_SIZE].rpartition(b"\n")[0]

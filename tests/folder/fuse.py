@@ -38,6 +38,7 @@ NOTHING = (
     34,
 )  # OPEN, RELEASE, FSYNC, FLUSH, OPENDIR, RELEASEDIR, FSYNCDIR, ACCESS
 OPENED = bytes(16)
+BAD_SECTOR = b"bad sector"  # what stands after this in a file can't be read
 LARGEST = 128 * 1024  # bytes of one write
 
 
@@ -174,6 +175,8 @@ class Server:
 
     def read(self, node: Node, body: bytes) -> bytes:
         _, offset, size = struct.unpack_from("=QQI", body)
+        if 0 <= node.body.find(BAD_SECTOR) < offset + size:
+            raise OSError(errno.EIO, "")
         return bytes(node.body[offset : offset + size])
 
     def write(self, node: Node, body: bytes) -> bytes:

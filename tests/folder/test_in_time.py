@@ -92,7 +92,7 @@ async def test_a_file_that_may_not_be_read_is_not_looked_at_for_ever(
 
     def refusing(disk: object, path: ContentPath) -> object:
         if path == "secret.txt":
-            raise Unreadable("secret.txt can't be read (Permission denied)")
+            raise Unreadable(path, "Permission denied")
         return disk_open(disk, path)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(folder._disk), "open", refusing)

@@ -183,7 +183,7 @@ async def test_directories_nested_deeper_than_any_path(tmp_path: Path) -> None:
 async def test_what_can_not_be_decided_is_watched(tmp_path: Path) -> None:
     def rules(path: ContentPath) -> bool:
         if path.name == "odd":
-            raise Unreadable(f"{path}/.rules can't be read")
+            raise Unreadable(f"{path}/.rules", "Permission denied")
         return watched(path)
 
     make(tmp_path, ["odd/file"])
