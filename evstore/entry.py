@@ -23,6 +23,11 @@ class Entry:
     size: int | None = None
     since: int = 0  # the offset that gave it its contents
 
+    @classmethod
+    def newborn(cls, id: EntryId, parent: EntryId, path: ContentPath, kind: Kind, at: int) -> Entry:
+        """What has just been made, at that time (µs since 1970): a file has no contents yet."""
+        return cls(id=id, parent=parent, name=path.name, path=path, kind=kind, created=at, modified=at)
+
     @property
     def is_directory(self) -> bool:
         return self.kind is Kind.DIRECTORY

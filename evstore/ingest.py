@@ -1,11 +1,11 @@
-"""Taking in a body of any size: read, cut, hash, compress and store it a few MB at a time."""
+"""Bodies that are stored before the command that names them: those of any size, and many at once."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from evstore import chunking
@@ -46,6 +46,15 @@ async def ingest(store: Store, file: Readable, size: int, author: Author, *, not
         ids.extend(stored[chunk.digest] for chunk in batch)
         total += sum(chunk.size for chunk in batch)
     return Body(Digest(hasher.digest()), total, ids=ids)
+
+
+async def store_ahead(store: Store, prepared: Iterable[Body], author: Author) -> None:
+    """Store the chunks of these bodies, so that no more of them than their chunks' ids stays in memory."""
+    prepared = list(prepared)
+    stored = await store.put_chunks([chunk for body in prepared for chunk in body.chunks], author)
+    for body in prepared:
+        body.ids, body.chunks = array("Q", (stored[chunk.digest] for chunk in body.chunks)), []
+        body.plain = None
 
 
 def blocks(file: Readable) -> Iterator[bytes]:

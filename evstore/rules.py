@@ -39,6 +39,7 @@ from evstore.events import (
 from evstore.paths import ContentPath, check_path
 
 Decision = list[tuple[EntryId, Event]]
+REFUSALS = (Conflict, Exists, Invalid, NotFound)  # what a rule says against a wish
 
 
 def create(
@@ -60,6 +61,15 @@ def create(
         parent=directory.id, name=path.name, kind=kind, copied_from=copied_from, created=created
     )
     return [(new, event)]
+
+
+def make(
+    path: ContentPath, parent: Entry | None, new: EntryId, kind: Kind, *, at: int
+) -> tuple[Entry, Decision]:
+    """`create` at that time, and the entry as it will be, for commands that go on with it before it is in the tree."""
+    directory = _directory(parent, path)
+    decision = create(path, directory, None, new, kind, created=at)
+    return Entry.newborn(new, directory.id, path, kind, at), decision
 
 
 def save(

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from evstore.transfer.folder import Skipped
+    from evstore.disk.found import Skipped
     from evstore.transfer.git.exporting import GitExported
     from evstore.transfer.git.importing import GitReport
     from evstore.transfer.importing import Report

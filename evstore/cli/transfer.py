@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.filesize import decimal
 
+from evstore import rules
 from evstore.cli.access import ThroughServer, reading, writing
 from evstore.cli.moments import HELP, MomentType
 from evstore.cli.options import (
@@ -35,6 +36,7 @@ from evstore.cli.output import (
 )
 from evstore.config import Config
 from evstore.contents import Contents
+from evstore.disk.disk import Disk, Skipped, Unreadable, What
 from evstore.errors import Locked
 from evstore.events import Author
 from evstore.log.log import Moment
@@ -42,10 +44,9 @@ from evstore.paths import ContentPath
 from evstore.store import Store
 from evstore.transfer.exporting import Exported
 from evstore.transfer.exporting import export as export_tree
-from evstore.transfer.folder import Skipped, Source, Unreadable, open_file
 from evstore.transfer.git.exporting import GitExported, export_repository
 from evstore.transfer.git.importing import GitReport, import_repository
-from evstore.transfer.importing import ACTOR, REFUSALS, Progress, Report, find, import_folder
+from evstore.transfer.importing import ACTOR, Progress, Report, find, import_folder
 from evstore.units import MIB
 
 if TYPE_CHECKING:
@@ -132,33 +133,36 @@ async def _send(
     client: Client, db: Path, source: Path, into: ContentPath, max_size: int, advance: Progress
 ) -> Report:
     report = Report()
-    sources = await asyncio.to_thread(find, source, into, db, max_size, report)
+    disk = await asyncio.to_thread(Disk, source)
+    sources, report.skipped = await asyncio.to_thread(find, disk, db, max_size)
     for folder in _folders(into):
         await client.make_directory(folder)
     for done, one in enumerate(sources, 1):
         try:
-            if one.is_directory:
-                await client.make_directory(one.path)
+            if one.what is What.DIRECTORY:
+                await client.make_directory(into.child(one.path))
                 report.directories += 1
             else:
-                report.bytes += await _send_file(client, one)
+                report.bytes += await _send_file(client, disk, one.path, into)
                 report.files += 1
-        except (Unreadable, *REFUSALS) as error:
+        except Unreadable as error:
+            report.skipped.append(Skipped(one.path, error.why))
+        except rules.REFUSALS as error:
             report.skipped.append(Skipped(one.path, error.message))
         advance(done, len(sources))
     return report
 
 
-async def _send_file(client: Client, source: Source) -> int:
-    file, found = await asyncio.to_thread(open_file, source)
+async def _send_file(client: Client, disk: Disk, path: ContentPath, into: ContentPath) -> int:
+    file, found = await asyncio.to_thread(disk.open, path)
 
     async def pieces() -> AsyncIterator[bytes]:
         while piece := await asyncio.to_thread(file.read, PIECE):
             yield piece
 
     with file:
-        await client.upload(source.path, pieces())
-    return found.st_size
+        await client.upload(into.child(path), pieces())
+    return found.stamp.size
 
 
 @click.command()

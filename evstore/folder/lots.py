@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from typing import NamedTuple
 
+from evstore.batching import in_batches
 from evstore.disk.disk import What
 from evstore.events import Kind
 from evstore.folder.comparing import Appeared, Changed, Differences, Gone
-from evstore.folder.to_log import Read
+from evstore.folder.reading import Read
 from evstore.paths import ContentPath
 
 LOT = 250  # files in one command: some 50 ms
@@ -26,20 +27,20 @@ def lots(differences: Differences, read: Mapping[ContentPath, Read]) -> Iterator
 
     All that directories have to do with comes first and at once; a file's old place and its new one stay together.
     """
-    lot, count = Lot(Differences(), {}), 0
-    for part in _parts(differences, read):
-        size = len(part.appeared) + len(part.changed) + len(part.gone)
-        if count and count + size > LOT:
+    for parts in in_batches(_parts(differences, read), _size, total=LOT):
+        lot = Lot(Differences(), {})
+        for part in parts:
+            lot.differences.appeared += part.appeared
+            lot.differences.changed += part.changed
+            lot.differences.gone += part.gone
+            paths = [one.found.path for one in (*part.appeared, *part.changed)]
+            lot.read.update((path, read[path]) for path in paths if path in read)
+        if lot.differences.any:
             yield lot
-            lot, count = Lot(Differences(), {}), 0
-        count += size
-        lot.differences.appeared += part.appeared
-        lot.differences.changed += part.changed
-        lot.differences.gone += part.gone
-        paths = [one.found.path for one in (*part.appeared, *part.changed)]
-        lot.read.update((path, read[path]) for path in paths if path in read)
-    if count:
-        yield lot
+
+
+def _size(part: Differences) -> int:
+    return len(part.appeared) + len(part.changed) + len(part.gone)
 
 
 def _parts(differences: Differences, read: Mapping[ContentPath, Read]) -> Iterator[Differences]:

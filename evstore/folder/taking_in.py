@@ -7,7 +7,7 @@ before it is taken in.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from evstore.disk.disk import Disk, Found, What
 from evstore.events import Author, Kind
@@ -15,9 +15,9 @@ from evstore.folder import to_log
 from evstore.folder.comparing import Comparer, Differences, Gone, Trust
 from evstore.folder.following import Following
 from evstore.folder.lots import Lot, lots
-from evstore.folder.reading import read
+from evstore.folder.reading import Read, read
 from evstore.folder.state import State
-from evstore.folder.to_log import Read, Taken
+from evstore.folder.to_log import Taken
 from evstore.folder.turns import Turns
 from evstore.paths import ContentPath
 from evstore.store import Store
@@ -63,9 +63,12 @@ class TakingIn:
             author = Author.new(ACTOR)
             files = [one.found for one in found.appeared if one.found.what is What.FILE]
             files += [one.found for one in found.changed]
-            bodies, failed = await read(self._store, self._disk, files, author)
-            again.update(path.parent for path in failed)
-            for lot in lots(found, bodies):  # all of them by the same author: to the history it is one group
+            bodies = await read(self._store, self._disk, files, author)
+            again.update(path.parent for path in bodies.busy)
+            _tell(bodies.failed)
+            for lot in lots(
+                found, bodies.done
+            ):  # all of them by the same author: to the history it is one group
                 again |= await turns.whole(self._take_in(turns, lot, author))
         return again
 
@@ -78,8 +81,7 @@ class TakingIn:
                 lambda tx: self._comparer.compare(tx, directories, deep=deep, hurry=hurry, trust=trust)
             )
             await self._following.write_out(found.unwritten)
-        for path, reason in found.unreadable.items():
-            logger.info("%s is not taken in: %s", path, reason)
+        _tell(found.unreadable)
         if found.rules_changed:
             self._rules_changed()
         return found
@@ -140,3 +142,9 @@ class TakingIn:
     def _remember(self, taken: Taken) -> None:
         for entry, known in taken.known.items():
             self._state.note(entry, known)
+
+
+def _tell(failed: Mapping[str, str]) -> None:
+    """It is no reason to look again: whoever makes it readable is heard by the watcher."""
+    for path, reason in failed.items():
+        logger.info("%s is not taken in: %s", path, reason)

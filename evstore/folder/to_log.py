@@ -1,7 +1,8 @@
-"""From the disk to the log, second half: differences become events, all of one comparison in one command.
+"""From the disk to the log, second half: differences become events.
 
-So a `git checkout` is one group of events. What an entry is on the disk goes with it through renames; what
-comes back to a place, or with its bytes, is the entry that was there: histories go on.
+What an entry is on the disk goes with it through renames; what comes back to a place, or with its bytes, is
+the entry that was there: histories go on. Large changes come in several lots (`lots.py`), each a transaction, under
+one command id: so a `git checkout` is one group of events.
 """
 
 from __future__ import annotations
@@ -9,35 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 from evstore import rules
 from evstore.disk.disk import Found, What
 from evstore.entry import Entry
-from evstore.errors import Conflict, Exists, Invalid, NotFound
+from evstore.errors import Exists, NotFound
 from evstore.events import EntryId, Kind, new_id
 from evstore.folder.comparing import Appeared, Changed, Differences, Gone
+from evstore.folder.reading import Read
 from evstore.folder.state import Known
-from evstore.log.bodies import Body
 from evstore.paths import ContentPath
 from evstore.projections import tree
 from evstore.rules import Decision
 from evstore.store import Work
-
-REFUSALS = (
-    Conflict,
-    Exists,
-    Invalid,
-    NotFound,
-)  # what a rule says when the tree is not as it was compared with
-
-
-class Read(NamedTuple):
-    """A file's bytes, ready to be stored, and what it was when they were read."""
-
-    body: Body
-    found: Found
-    began: int  # when, ns since 1970
 
 
 @dataclass(slots=True)
@@ -49,7 +34,7 @@ class Taken:
 
 
 def take(work: Work, differences: Differences, read: Mapping[ContentPath, Read]) -> Taken:
-    """A command: let the tree be what was found on the disk.
+    """A command, or a part of one: let the tree be what was found on the disk.
 
     What has changed in the tree since the comparison is left for another one.
     """
@@ -82,8 +67,7 @@ class _Taking:
                 self._try(one.path, partial(self._delete, one))
         self._flush()
         for one in files:
-            if one.found.path not in self._made:
-                self._try(one.found.path, partial(self._file, one))
+            self._try(one.found.path, partial(self._file, one))
         for one in differences.changed:
             if one.found.path in self._read:
                 self._try(one.found.path, partial(self._change, one))
@@ -93,7 +77,7 @@ class _Taking:
     def _try(self, path: ContentPath, step: Callable[[], None]) -> None:
         try:
             step()
-        except REFUSALS:
+        except rules.REFUSALS:  # the tree is not as it was compared with
             self._taken.again.add(path.parent)
 
     # -- steps -----------------------------------------------------------------------
@@ -170,18 +154,9 @@ class _Taking:
         self._taken.known[entry.id] = Known(stamp, body.digest)
 
     def _create(self, path: ContentPath, kind: Kind, found: Found) -> Entry:
-        parent = self._at(path.parent)
-        new = EntryId(new_id())
-        self._decision += rules.create(path, parent, None, new, kind, created=found.modified)
-        entry = Entry(
-            id=new,
-            parent=parent.id if parent else new,
-            name=path.name,
-            path=path,
-            kind=kind,
-            created=found.modified,
-            modified=found.modified,
-        )
+        parent, new = self._at(path.parent), EntryId(new_id())
+        entry, events = rules.make(path, parent, new, kind, at=found.modified)
+        self._decision += events
         self._made[path] = entry
         return entry
 

@@ -131,17 +131,7 @@ async def _put_chunk(
 
 def _arriving(path: ContentPath, parent: Entry, size: int) -> Entry:
     """A file of which some pieces have come: what the uploader is told until the last one."""
-    now = wall_clock()
-    return Entry(
-        id=EntryId(b""),
-        parent=parent.id,
-        name=path.name,
-        path=path,
-        kind=Kind.FILE,
-        created=now,
-        modified=now,
-        size=size,
-    )
+    return replace(Entry.newborn(EntryId(b""), parent.id, path, Kind.FILE, wall_clock()), size=size)
 
 
 # -- POST, PATCH, DELETE ---------------------------------------------------------------

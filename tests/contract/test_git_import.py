@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from evstore.contents import Contents
+from evstore.disk.looking import BAD_NAME
 from evstore.events import (
     ROOT,
     CommitImported,
@@ -20,7 +21,6 @@ from evstore.log import log
 from evstore.paths import ContentPath
 from evstore.projections import tree
 from evstore.store import Store
-from evstore.transfer.folder import BAD_NAME
 from evstore.transfer.git import reading
 from evstore.transfer.git.importing import OFF_THE_LINE, GitReport, import_repository
 from tests import git_repository as repositories

@@ -15,7 +15,6 @@ from evstore.errors import Busy, EvstoreError
 from evstore.http.app import ROUTES
 from evstore.http.errors import STATUS, status_of
 from evstore.http.routing import Access, Route
-from evstore.transfer.folder import Unreadable
 from tests.helpers import TOKEN, Server, StartServer, make_services, run_test_server
 
 SECRET = "SECRETSECRET"
@@ -26,7 +25,7 @@ def subclasses(kind: type[EvstoreError]) -> set[type[EvstoreError]]:
 
 
 def test_every_error_that_a_request_can_meet_has_a_status():
-    only_commands = {errors.Stopped, Unreadable}  # raised by the command line alone
+    only_commands = {errors.Stopped}  # raised by the command line alone
     missing = {kind for kind in subclasses(EvstoreError) if not STATUS.keys() & set(kind.__mro__)}
     assert missing == {EvstoreError} | only_commands
     assert all(400 <= status < 600 for status in STATUS.values())

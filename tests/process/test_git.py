@@ -64,6 +64,18 @@ def test_in_and_out_again(project: Path, folder: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_serving_the_very_repository(project: Path) -> None:
+    """Its files have other dates than their commits, and the same bytes: nothing of them is new."""
+    done("import", "--git", ".", cwd=project)
+    with serving(project) as server:
+        told = server.stop()[1]
+    assert "2 files and folders were there already." in told
+    assert "Took in" not in told
+    assert {one["actor"] for one in answer("log", "--event", "FileSaved", cwd=project)["events"]} == {
+        "Ada Lovelace"
+    }
+
+
 def commits_of(folder: Path) -> list[str]:
     """The ids that the log has noted, the oldest first."""
     events = answer("log", "--event", "CommitImported", "--limit", 10_000, cwd=folder)["events"]

@@ -9,7 +9,7 @@ from evstore.disk.disk import Found, Stamp, What
 from evstore.events import Digest, EntryId, Kind
 from evstore.folder.comparing import Appeared, Changed, Differences, Gone
 from evstore.folder.lots import LOT, lots
-from evstore.folder.to_log import Read
+from evstore.folder.reading import Read
 from evstore.log.bodies import Body
 from evstore.paths import ContentPath
 

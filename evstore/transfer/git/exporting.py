@@ -15,13 +15,13 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
+from evstore.disk.found import Skipped
 from evstore.engine.base import Tx
 from evstore.errors import Conflict
 from evstore.events import Offset, Recorded
 from evstore.log import bodies, log
 from evstore.log.log import Moment
 from evstore.store import Store
-from evstore.transfer.folder import Skipped
 from evstore.transfer.git import wording
 from evstore.transfer.git.commands import File, Told, tell
 from evstore.transfer.git.stream import Sent, Stream, Words

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from evstore import rules
 from evstore.contents import Contents
+from evstore.disk.found import LATEST, Skipped
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import Conflict, Exists, NotFound
@@ -25,7 +26,6 @@ from evstore.log import log
 from evstore.paths import ContentPath
 from evstore.projections import history, tree
 from evstore.store import Store, Work
-from evstore.transfer.folder import LATEST, Skipped
 from evstore.transfer.git.reading import Reader, Ready
 from evstore.transfer.git.replaying import Replay
 from evstore.transfer.git.repository import Repository, Tag

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
+from evstore.disk.looking import BAD_NAME
 from evstore.errors import Invalid
 from evstore.events import Author
 from evstore.ingest import WHOLE, ingest
@@ -17,7 +18,6 @@ from evstore.log import bodies
 from evstore.log.bodies import Body
 from evstore.paths import ContentPath, check_path
 from evstore.store import Store
-from evstore.transfer.folder import BAD_NAME
 from evstore.transfer.git.replaying import Put
 from evstore.transfer.git.repository import PROGRAM, Change, Commit, Object, Repository, Step, Tag
 from evstore.units import MIB
