@@ -14,7 +14,6 @@ from urllib.parse import quote
 from evstore.cli.running import RunningServer, holding
 from evstore.errors import Locked
 from evstore.events import Author, EntryId, format_id
-from evstore.folder.working import WorkingFolder
 from evstore.history import History
 from evstore.http import models
 from evstore.http.models import Model
@@ -81,6 +80,9 @@ async def writing(db: Path) -> AsyncGenerator[Alone | ThroughServer]:
         if not is_served_with_its_folder(db):
             yield Alone(store)
             return
+        # here, because half of evstore is behind it, and most commands only read
+        from evstore.folder.working import WorkingFolder
+
         with holding(folder_of(db), db):
             folder = WorkingFolder(store, folder_of(db), db, max_size=sys.maxsize)
             try:

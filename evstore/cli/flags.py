@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import click
 
 from evstore.cli.gateway import OPTIONS as GATEWAY
-from evstore.cli.options import db_option, defaults_of, option, section
+from evstore.cli.options import THE_FOLDER, db_option, defaults_of, option, section
 from evstore.config import Config
 from evstore.lab.apps import APPS
 
@@ -55,7 +55,7 @@ class CommandLine(click.ParamType[tuple[str, ...]]):
             self.fail(f"{value!r}: {error}.", param, ctx)
 
 
-folder = section("The folder", DEFAULTS)
+folder = section(THE_FOLDER, DEFAULTS)
 place = section("Where it listens", DEFAULTS)
 access = section("Who gets in", DEFAULTS)
 front_end = section("Front ends", DEFAULTS)

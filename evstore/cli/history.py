@@ -12,8 +12,8 @@ from rich.filesize import decimal
 from evstore import codec
 from evstore.checkpoints import Checkpoints
 from evstore.cli.access import reading
-from evstore.cli.options import PathType, on_log
 from evstore.cli.output import json_option, local_time, print_json, print_table
+from evstore.cli.places import PathType, on_log
 from evstore.events import (
     CheckpointCreated,
     CheckpointDeleted,
@@ -40,14 +40,22 @@ limit_option = click.option(
 
 
 @click.command()
-@click.argument("path", type=PathType(), default="")
+@click.argument("path", type=PathType(), default=".")
 @click.option("--actor", help="Only what this author did.")
-@click.option("--event", type=click.Choice(list(codec.EVENT_TYPES)), help="Only events of this name.")
+@click.option(
+    "--event",
+    type=click.Choice(list(codec.EVENT_TYPES)),
+    metavar="NAME",
+    help="Only events of this name, as the log shows them.",
+)
 @limit_option
 @json_option
 @on_log
 def log(db: Path, path: ContentPath, actor: str | None, event: str | None, limit: int, as_json: bool) -> None:
-    """What happened to PATH and all below it, across renames, the newest first; without PATH, everything."""
+    """What happened to PATH and all below it, across renames, the newest first.
+
+    PATH is a file or folder, here or anywhere in the served folder; without it, the current folder.
+    """
     asyncio.run(_log(db, path, limit, as_json, lambda told: _is_wanted(told, actor, event)))
 
 
@@ -122,12 +130,12 @@ async def _detail(store: Store, told: Told) -> str:
 
 
 @click.command()
-@click.argument("path", type=PathType(), default="")
+@click.argument("path", type=PathType(), default=".")
 @limit_option
 @json_option
 @on_log
 def deleted(db: Path, path: ContentPath, limit: int, as_json: bool) -> None:
-    """What was deleted below PATH and can be brought back with `evstore undelete`."""
+    """What was deleted below PATH (the current folder) and can be brought back with `evstore undelete`."""
     asyncio.run(_deleted(db, path, limit, as_json))
 
 

@@ -1,9 +1,7 @@
-"""Options that several commands share: which log is meant, and how it is told."""
+"""How options are declared, and the option and the folder that say which log is meant."""
 
 from __future__ import annotations
 
-import functools
-import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -12,12 +10,12 @@ from typing import Any, TypeVar
 import click
 
 from evstore.errors import NotFound
-from evstore.paths import ContentPath
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DIRECTORY = ".evstore"  # in the served folder: the log and what belongs to it
 DATABASE = "log.db"
+THE_FOLDER = "The folder"  # a section of the help
 
 
 def option(*names: str, also: str = "", **settings: Any) -> Callable[[F], F]:
@@ -37,13 +35,14 @@ def field_of(names: Sequence[str]) -> str:
 
 
 class SectionedCommand(click.Command):
-    """A command whose help has its options in sections."""
+    """A command whose help has its options in sections; what is in none comes last."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        for param in sorted(options, key=lambda one: not isinstance(one, SectionedOption)):
             if record := param.get_help_record(ctx):
-                sections.setdefault(getattr(param, "section", "General"), []).append(record)
+                sections.setdefault(getattr(param, "section", "More"), []).append(record)
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
@@ -56,6 +55,12 @@ class SectionedOption(click.Option):
         super().__init__(*args, **settings)
         self.section = section
 
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """What stands in brackets: without the range, which says `x>=0` of most."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
 
 def defaults_of(settings: type[Any], prefix: str = "") -> dict[str, Any]:
     """The defaults of a dataclass's fields, by the names that click has for the flags `--PREFIX-FIELD`."""
@@ -67,50 +72,18 @@ def section(title: str, defaults: Mapping[str, Any]) -> Callable[..., Callable[[
 
     def make(*names: str, **settings: Any) -> Callable[[Any], Any]:
         known = {"default": defaults[name]} if (name := field_of(names)) in defaults else {}
+        if isinstance(settings.get("type"), click.IntRange | click.FloatRange):
+            known["metavar"] = "NUMBER"
         return option(*names, cls=SectionedOption, section=title, **known | settings)
 
     return make
 
 
-folder_option = option(
-    "--folder",
-    "-C",
-    type=click.Path(path_type=Path),
-    default=".",
-    help="The served folder.  [default: the current one]",
-)
-db_option = option(
+db_option = section(THE_FOLDER, {})(
     "--db",
     type=click.Path(path_type=Path, dir_okay=False),
     help=f"The log.  [default: {DIRECTORY}/{DATABASE} in the folder]",
 )
-
-
-class PathType(click.ParamType[ContentPath]):
-    """A click parameter that is the path of an entry, seen from the served folder: `a/b.txt`, `./a`, `/`."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ContentPath:
-        path = posixpath.normpath(str(value))
-        return ContentPath.parse("" if path == "." else path)
-
-
-def on_log(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command --folder and --db; it gets `db`, the path of a log that exists. Raises NotFound."""
-
-    @functools.wraps(command)
-    def run(folder: Path, db: Path | None, **rest: Any) -> None:
-        command(db=require_log(database_of(folder if db else existing_folder(folder), db)), **rest)
-
-    return folder_option(db_option(run))
-
-
-def require_log(db: Path) -> Path:
-    """`db`, which must be there. Raises NotFound."""
-    if not db.exists():
-        raise NotFound(f"There is no log at {db}. `evstore serve` begins one; --folder says where to look.")
-    return db
 
 
 def existing_folder(folder: Path) -> Path:

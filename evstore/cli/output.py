@@ -13,11 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 import orjson
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 if TYPE_CHECKING:
     from evstore.disk.found import Skipped
@@ -47,6 +43,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
     if not rows:
         click.echo("There is nothing to show.", err=True)
         return
+    # here, because many commands print no table
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(printable(str(cell))) for cell in row))
@@ -75,6 +76,13 @@ def progress(what: str) -> Generator[Advance]:
 
     Only on a terminal, where it can be wiped away when it is done.
     """
+    if not sys.stderr.isatty():
+        yield lambda done, total, what=None: None
+        return
+    # here, for a terminal only
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

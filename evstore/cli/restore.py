@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import click
 
 from evstore.cli.access import reading, writing
 from evstore.cli.moments import HELP, MomentType
-from evstore.cli.options import PathType, on_log
 from evstore.cli.output import count, json_option, print_json, printable
+from evstore.cli.places import PathType, Typed, on_log
 from evstore.errors import NotFound
 from evstore.events import EntryId
 from evstore.history import History
@@ -50,31 +51,36 @@ async def _restore(db: Path, path: ContentPath, at: Moment, dry_run: bool, as_js
         click.echo(f"{count(len(changes), 'change')} made; the log ends at offset {done['offset']} now.")
 
 
+class PathOrEntry(PathType):
+    """A path, or an entry's id."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Typed | EntryId:
+        try:
+            return EntryId(UUID(value).bytes)
+        except ValueError:
+            return super().convert(value, param, ctx)
+
+
 @click.command()
-@click.argument("what", metavar="PATH|ENTRY")
+@click.argument("what", metavar="PATH|ENTRY", type=PathOrEntry())
 @click.option("--to", type=PathType(), help="Where it shall be.  [default: where it was]")
 @json_option
 @on_log
-def undelete(db: Path, what: str, to: ContentPath | None, as_json: bool) -> None:
+def undelete(db: Path, what: ContentPath | EntryId, to: ContentPath | None, as_json: bool) -> None:
     """Bring back what was deleted at PATH, with its history; or the ENTRY that `evstore deleted` lists."""
     asyncio.run(_undelete(db, what, to, as_json))
 
 
-async def _undelete(db: Path, what: str, to: ContentPath | None, as_json: bool) -> None:
-    entry = _entry_id(what) or await _deleted_at(db, ContentPath.parse(what))
+async def _undelete(db: Path, what: ContentPath | EntryId, to: ContentPath | None, as_json: bool) -> None:
+    entry = await _deleted_at(db, what) if isinstance(what, ContentPath) else what
     async with writing(db) as log:
         path = await log.undelete(entry, to)
     if as_json:
         print_json({"path": path})
     else:
         click.echo(f"It is at {printable(path)} again.")
-
-
-def _entry_id(text: str) -> EntryId | None:
-    try:
-        return EntryId(UUID(text).bytes)
-    except ValueError:
-        return None
 
 
 async def _deleted_at(db: Path, path: ContentPath) -> EntryId:

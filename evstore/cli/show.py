@@ -14,8 +14,8 @@ from rich.filesize import decimal
 from evstore import diffing
 from evstore.cli.access import reading
 from evstore.cli.moments import HELP, MomentType
-from evstore.cli.options import PathType, on_log
 from evstore.cli.output import json_option, local_time, print_json, print_table
+from evstore.cli.places import PathType, on_log
 from evstore.contents import Contents
 from evstore.entry import Entry
 from evstore.errors import Invalid
@@ -31,12 +31,12 @@ at_option = click.option("--at", type=MomentType(), metavar="MOMENT", help=f"As 
 
 
 @click.command()
-@click.argument("path", type=PathType(), default="")
+@click.argument("path", type=PathType(), default=".")
 @at_option
 @json_option
 @on_log
 def show(db: Path, path: ContentPath, at: Moment | None, as_json: bool) -> None:
-    """Print the file PATH, byte for byte, or list the folder PATH."""
+    """Print the file PATH, byte for byte, or list the folder PATH (the current one if none is given)."""
     asyncio.run(_show(db, path, at, as_json))
 
 

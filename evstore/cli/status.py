@@ -11,15 +11,9 @@ import click
 from rich.filesize import decimal
 
 from evstore.cli.access import reading
-from evstore.cli.options import (
-    database_of,
-    db_option,
-    defaults_of,
-    existing_folder,
-    folder_option,
-    require_log,
-)
+from evstore.cli.options import defaults_of
 from evstore.cli.output import count, json_option, print_json, printable
+from evstore.cli.places import Place, at_place, folder_argument
 from evstore.config import Config
 from evstore.folder.status import Status, compare
 
@@ -27,6 +21,7 @@ SHOWN = 20  # paths of one kind that are listed
 
 
 @click.command()
+@folder_argument
 @click.option(
     "--max-versioned-size",
     type=click.IntRange(min=0),
@@ -36,16 +31,14 @@ SHOWN = 20  # paths of one kind that are listed
     help="As it is given to `evstore serve`.",
 )
 @json_option
-@folder_option
-@db_option
-def status(folder: Path, db: Path | None, max_versioned_size: int, as_json: bool) -> None:
+@at_place
+def status(place: Place, max_versioned_size: int, as_json: bool) -> None:
     """Compare the log with the files in the folder, and tell what is different. Changes nothing.
 
     Exit code 1 when they are out of step. Beside a running server, what has just happened may show for a moment.
     """
-    folder = existing_folder(folder)
-    path = require_log(database_of(folder, db))
-    found = asyncio.run(_compare(folder, path, max_versioned_size))
+    place.check_log()
+    found = asyncio.run(_compare(place.top, place.db, max_versioned_size))
     if as_json:
         print_json(asdict(found))
     else:

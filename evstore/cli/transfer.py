@@ -14,17 +14,7 @@ from rich.filesize import decimal
 from evstore import rules
 from evstore.cli.access import ThroughServer, reading, writing
 from evstore.cli.moments import HELP, MomentType
-from evstore.cli.options import (
-    PathType,
-    database_of,
-    db_option,
-    defaults_of,
-    existing_folder,
-    folder_option,
-    make_directory,
-    on_log,
-    option,
-)
+from evstore.cli.options import defaults_of, existing_folder, make_directory, option
 from evstore.cli.output import (
     count,
     describe_git_export,
@@ -34,6 +24,7 @@ from evstore.cli.output import (
     print_json,
     progress,
 )
+from evstore.cli.places import PathType, Place, at_place, on_log
 from evstore.config import Config
 from evstore.contents import Contents
 from evstore.disk.disk import Disk, Skipped, Unreadable, What
@@ -58,7 +49,11 @@ PIECE = 4 * MIB  # bytes of a file in one request to a server
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
-    "--to", "into", type=PathType(), default="", help="The folder that the files go into.  [default: /]"
+    "--to",
+    "into",
+    type=PathType(),
+    default=".",
+    help="The folder that the files go into.  [default: the current one]",
 )
 @option(
     "--max-body-size",
@@ -73,17 +68,15 @@ PIECE = 4 * MIB  # bytes of a file in one request to a server
     metavar="NAME",
     help="With --git: the branch, tag or commit whose history it is.  [default: what is checked out]",
 )
-@folder_option
-@db_option
 @json_option
+@at_place
 def import_(
+    place: Place,
     source: Path,
     into: ContentPath,
     max_body_size: int,
     from_git: bool,
     branch: str | None,
-    folder: Path,
-    db: Path | None,
     as_json: bool,
 ) -> None:
     """Take in the files of the folder SOURCE, with their dates; new versions of those that are there already.
@@ -100,7 +93,7 @@ def import_(
     if branch is not None and not from_git:
         raise click.UsageError("--branch is for --git.")
     source = existing_folder(source)
-    db = database_of(folder if db else existing_folder(folder), db)
+    db = place.db
     make_directory(db)
     if from_git:
         told = asyncio.run(_import_git(db, source, into, branch or "HEAD", max_body_size))
@@ -168,7 +161,7 @@ async def _send_file(client: Client, disk: Disk, path: ContentPath, into: Conten
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--at", type=MomentType(), metavar="MOMENT", help=f"As of this moment: {HELP}.  [default: now]")
-@click.option("--path", type=PathType(), default="", help="Only this file or folder.")
+@click.option("--path", type=PathType(), help="Only this file or folder.  [default: all]")
 @click.option(
     "--force",
     is_flag=True,
@@ -181,7 +174,7 @@ def export(
     db: Path,
     target: Path,
     at: Moment | None,
-    path: ContentPath,
+    path: ContentPath | None,
     force: bool,
     to_git: bool,
     as_json: bool,
@@ -194,14 +187,14 @@ def export(
     gone on with. Notes say of which offset each commit is: git log --notes=evstore
     """
     if to_git:
-        if path or force:
+        if path is not None or force:
             raise click.UsageError(
                 "--git writes all there is, into a repository of its own: no --path, no --force."
             )
         written = asyncio.run(_export_git(db, target, at))
         tell(written, as_json, describe_git_export(written, target))
         return
-    done = asyncio.run(_export(db, target, at, path, force))
+    done = asyncio.run(_export(db, target, at, path or ContentPath(), force))
     if as_json:
         print_json(asdict(done))
         return

@@ -10,14 +10,15 @@ from pathlib import Path
 import click
 
 from evstore.cli import access
-from evstore.cli.options import on_log
 from evstore.cli.output import count, json_option, print_json, printable, progress
+from evstore.cli.places import folder_argument, on_log
 from evstore.transfer.backup import backup as make_backup
 from evstore.verifying import Verdict
 from evstore.verifying import verify as look_for_damage
 
 
 @click.command()
+@folder_argument
 @json_option
 @on_log
 def verify(db: Path, as_json: bool) -> None:
@@ -52,6 +53,7 @@ def _summary(verdict: Verdict) -> str:
 
 
 @click.command()
+@folder_argument
 @json_option
 @on_log
 def rebuild(db: Path, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from evstore.disk.inside import READING, Inside
+from evstore.disk.inside import READING, STATE, Inside
 from evstore.errors import Locked
 from evstore.paths import ContentPath
 
@@ -61,6 +61,19 @@ def held(folder: Path, db: Path) -> Generator[None]:
         if file is not None:
             _say(file, Holder(os.getpid(), socket.gethostname(), str(db)))
         yield
+
+
+def last_holder(folder: Path) -> Holder | None:
+    """Who has the folder, or had it last, as far as that can be read."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        file = os.open(folder / STATE / FILE, flags)
+    except OSError:
+        return None
+    try:
+        return _holder(file)
+    finally:
+        os.close(file)
 
 
 def _file(inside: Inside) -> int | None:

@@ -17,6 +17,6 @@ def own_files(root: Path, db: Path) -> Callable[[ContentPath], bool]:
     folder = db.parent.resolve()
     if not folder.is_relative_to(root.resolve()):
         return lambda path: False
-    directory = ContentPath.parse(folder.relative_to(root.resolve()).as_posix().removeprefix("."))
+    directory = ContentPath.parse("/".join(folder.relative_to(root.resolve()).parts))
     names = re.compile(NAMES % re.escape(db.name))
     return lambda path: path.parent == directory and names.fullmatch(path.name) is not None

@@ -99,3 +99,9 @@ async def test_a_file_that_may_not_be_read_is_not_looked_at_for_ever(
     (server.services.config.folder / "secret.txt").write_text("x")
     await asyncio.sleep(1.5)
     assert 1 <= looked <= 4
+
+
+def test_a_folder_that_is_named_like_ours_but_for_the_dot_is_the_users(tmp_path: Path) -> None:
+    is_own = own_files(tmp_path, tmp_path / ".evstore" / "log.db")
+    assert is_own(ContentPath(".evstore/log.db"))
+    assert not is_own(ContentPath("evstore/log.db"))

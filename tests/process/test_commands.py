@@ -235,6 +235,23 @@ def test_the_folder_and_the_log_may_be_anywhere(folder: Path, tmp_path: Path) ->
     assert result.stdout == "one\ntwo\n"
 
 
+def test_paths_are_those_of_the_shell(folder: Path, tmp_path: Path) -> None:
+    """In a folder below, or from anywhere by the whole path; without a path it is the folder where one is."""
+    assert done("show", folder / "a.txt", cwd=tmp_path) == "one\ntwo\n"
+    assert done("show", "b.txt", cwd=folder / "sub") == "below\n"
+    assert {event["path"] for event in answer("log", cwd=folder / "sub")["events"]} == {
+        "sub",
+        "sub/b.txt",
+        "sub/raw.bin",
+    }
+    assert answer("log", "../a.txt", cwd=folder / "sub") == answer("log", folder / "a.txt", cwd=tmp_path)
+    done("restore", "../n.ipynb", "--at", 9, cwd=folder / "sub")
+    done("import", tmp_path / "folder" / "sub", "--to", "again", cwd=folder / "sub")
+    assert answer("show", cwd=folder)["content"][-1]["path"] == "sub"
+    assert done("show", "sub/again/b.txt", cwd=folder) == "below\n"
+    assert done("verify", folder, cwd=tmp_path).startswith("All is well")
+
+
 def test_help_names_every_command_and_none_that_is_not_there() -> None:
     commands = set(
         re.findall(r"^  (\w+) ", done("--help", cwd=Path.cwd()).partition("Commands:")[2], re.MULTILINE)

@@ -14,6 +14,7 @@ from tests.process.commands import PATIENCE, environment
 SLOW = {
     "aiohttp",
     "argon2",
+    "evstore.folder.working",  # and with it half of evstore
     "jsonschema",
     "jupyter_client",
     "jupyter_events",
@@ -21,6 +22,7 @@ SLOW = {
     "lark",  # with which rfc3987_syntax builds its grammar
     "nbdime",
     "nbformat",
+    "rich.console",
 }
 ANYHOW = {"serve": {"argon2"}}
 
@@ -45,9 +47,20 @@ def test_help_imports_nothing_slow(command: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_command_that_reads_imports_only_what_prints_it(folder: Path) -> None:
+    for args, needs in (
+        ("log", {"rich.console"}),
+        ("show a.txt", set()),
+        ("verify", set()),
+        ("status", set()),
+    ):
+        code = f"from evstore.cli import main; main({args.split()}, standalone_mode=False)"
+        assert slowly_imported(code, folder) == needs, args
+
+
 def test_a_server_starts_without_what_it_may_never_need(tmp_path: Path) -> None:
     found = slowly_imported("import evstore.cli.serving", tmp_path)
-    assert found == {"aiohttp", "argon2", "jupyter_client"}
+    assert found == {"aiohttp", "argon2", "evstore.folder.working", "jupyter_client"}
 
 
 @pytest.mark.parametrize(

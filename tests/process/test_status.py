@@ -34,6 +34,30 @@ def test_in_step_and_out_of_step(folder: Path) -> None:
         server.stop()
 
 
+def test_of_a_folder_from_anywhere(folder: Path, tmp_path: Path) -> None:
+    with serving(folder):
+        pass
+    for where in (folder, folder / "sub", "folder"):
+        assert "4 files in 1 folder" in done("status", where, cwd=tmp_path)
+    assert "4 files in 1 folder" in done("status", cwd=folder / "sub")
+    (folder / "a.txt").unlink()
+    assert json.loads(evstore("status", folder, "--json", cwd=tmp_path).stdout)["gone"] == ["a.txt"]
+
+
+def test_a_log_elsewhere(tmp_path: Path) -> None:
+    folder, db = tmp_path / "served", tmp_path / "log" / "x.db"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "a.txt").write_text("a")
+    with serving(folder, EVSTORE_DB=str(db)):
+        pass
+    assert "1 file in 1 folder" in done("status", "--db", db, cwd=folder / "sub")
+    assert done("show", "a.txt", "--db", db, cwd=folder / "sub") == "a"
+    for command in ("status", "log", "verify"):
+        refused = evstore(command, folder, cwd=tmp_path)
+        assert refused.returncode == 1
+        assert refused.stderr.endswith(f"the folder was last served with --db {db}\n"), command
+
+
 def test_no_log(tmp_path: Path) -> None:
     result = evstore("status", cwd=tmp_path)
     assert result.returncode == 1
