@@ -20,7 +20,7 @@ from evstore.log.bodies import Body
 from evstore.log.log import Moment
 from evstore.paths import ContentPath, check_name
 from evstore.projections import modes, tree, trust
-from evstore.store import Store, Work
+from evstore.store import Depth, Store, Work
 
 
 class Found(NamedTuple):
@@ -93,7 +93,7 @@ class Contents:
 
     async def exists(self, path: ContentPath) -> Entry | None:
         """What is there by now, also on the disk."""
-        await self._store.look(path)
+        await self._store.look(path, Depth.ITSELF)
         return await self._store.read(lambda tx: tree.entry_at(tx, path))
 
     def mark(self, path: ContentPath) -> tuple[int, int] | None:
@@ -140,7 +140,7 @@ class Contents:
             create(work, path, Kind.DIRECTORY)
             return Saved(_require(work.tx, path), created=True)
 
-        return await self._store.write(command, author, about=(path,))
+        return await self._store.write(command, author, about=(path,), depth=Depth.ITSELF)
 
     async def create_untitled(
         self, directory: ContentPath, kind: str, extension: str, body: Body | None, author: Author
@@ -175,7 +175,7 @@ class Contents:
             work.append(rules.move(entry, to, parent, occupant))
             return _require(work.tx, to)
 
-        return await self._store.write(command, author, about=(path, to))
+        return await self._store.write(command, author, about=(path, to), depth=Depth.ITSELF)
 
     async def copy(
         self, source: ContentPath, to: ContentPath, author: Author, *, exact: bool = False
@@ -201,7 +201,10 @@ class Contents:
     async def delete(self, path: ContentPath, author: Author) -> None:
         """Take an entry out of the tree, a directory with all below it; it can be undeleted."""
         await self._store.write(
-            lambda work: work.append(rules.delete(_require(work.tx, path))), author, about=(path,), deep=True
+            lambda work: work.append(rules.delete(_require(work.tx, path))),
+            author,
+            about=(path,),
+            depth=Depth.ALL,
         )
 
     async def trust(self, path: ContentPath, author: Author) -> None:

@@ -28,7 +28,7 @@ from evstore.log.log import Moment
 from evstore.paths import ContentPath
 from evstore.projections import history, tree
 from evstore.restoring import Change
-from evstore.store import Store, Work
+from evstore.store import Depth, Store, Work
 
 T = TypeVar("T")
 FAR = 1 << 62  # an offset after all offsets
@@ -228,7 +228,7 @@ class History:
         if dry_run and (foretold := await self._store.read(lambda tx: _foretell(tx, path, at))):
             return foretold
         try:
-            return await self._store.write(command, author, about=(path,), deep=True)
+            return await self._store.write(command, author, about=(path,), depth=Depth.ALL)
         except _DryRun as told:
             return told.restored
 

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -65,14 +66,22 @@ class Work:
         self.stored |= bodies.put_chunks(self.tx, chunks, self._known)
 
 
+class Depth(Enum):
+    """How much of a directory must be known to whoever asks for its path; of a file it is always all."""
+
+    ITSELF = auto()  # that it is there: what it holds goes with it, and may be much
+    MEMBERS = auto()
+    ALL = auto()  # everything below it
+
+
 class Mirror(Protocol):
     """What follows the log at once: the working folder."""
 
-    async def before(self, paths: Sequence[ContentPath], *, deep: bool = False) -> None:
-        """Called before a command that is about these paths, `deep` with all below. Raises what speaks against it."""
+    async def before(self, paths: Sequence[ContentPath], depth: Depth) -> None:
+        """Called before a command that is about these paths. Raises what speaks against it."""
         ...
 
-    async def look(self, path: ContentPath) -> None:
+    async def look(self, path: ContentPath, depth: Depth) -> None:
         """Called before somebody reads what is at this path now."""
         ...
 
@@ -151,15 +160,15 @@ class Store:
         *,
         weight: int = 0,
         about: Sequence[ContentPath] = (),
-        deep: bool = False,
+        depth: Depth = Depth.MEMBERS,
     ) -> T:
         """Run `command`; when this returns, what it appended is durable, announced, and in the working folder.
 
-        `about`: paths of which the command must know what is in the folder, `deep` with all below. Raises what the command raises (then
-        nothing of it happened), Busy, Full or ReadOnly, and what kept an event from being carried out in the folder.
+        `about`: paths of which the command must know what is in the folder, to that `depth`. Raises what the command
+        raises (then nothing of it happened), Busy, Full or ReadOnly, and what kept an event from being carried out in the folder.
         """
         if self.mirror is not None and about:
-            await self.mirror.before(about, deep=deep)
+            await self.mirror.before(about, depth)
         return (await self.write_together([(command, author)], weight=weight))[0]
 
     async def write_together(
@@ -202,10 +211,10 @@ class Store:
         """When somebody last saved a file just as it was, which is no event: µs since 1970; 0 if not lately."""
         return self._confirmed.get(entry, 0)
 
-    async def look(self, path: ContentPath) -> None:
+    async def look(self, path: ContentPath, depth: Depth = Depth.MEMBERS) -> None:
         """Take in what has happened at `path` in the folder, for somebody reads it now."""
         if self.mirror is not None:
-            await self.mirror.look(path)
+            await self.mirror.look(path, depth)
 
     async def read(self, query: Callable[[Tx], T]) -> T:
         """Run `query` on a snapshot."""

@@ -39,7 +39,7 @@ from evstore.log import marks
 from evstore.paths import ContentPath
 from evstore.periodic import every
 from evstore.projections import tree
-from evstore.store import Store
+from evstore.store import Depth, Store
 from evstore.watching.watcher import Watcher
 
 logger = logging.getLogger(__name__)
@@ -210,17 +210,18 @@ class WorkingFolder:
 
     # -- disk -> log -------------------------------------------------------------------
 
-    async def before(self, paths: Sequence[ContentPath], *, deep: bool = False) -> None:
+    async def before(self, paths: Sequence[ContentPath], depth: Depth = Depth.MEMBERS) -> None:
         """See what is on the disk at these paths, and whether it may be changed. Raises Forbidden, FolderGone.
 
-        `deep`: what is below is to go, so all of it must be in the log, whether the watcher has told it or not.
+        What is to go must be in the log before, with all below, whether the watcher has told it or not.
         """
         if not self._looks:
             return
         self._disk.look(ROOT_PATH)
         for path in paths:
-            await self._look(path)
-            if deep and self._is_directory(path):
+            is_all = depth is Depth.ALL and self._is_directory(path)
+            await self._look(path, Depth.ITSELF if is_all else depth)
+            if is_all:
                 await self._take([path], deep=True, hurry=True)
         for path in paths:
             if (reason := self.unversioned.why(path)) is not None:
@@ -235,21 +236,23 @@ class WorkingFolder:
         places = (f"{self._disk.root}/{path.parent}", f"{self._disk.root}/{path}")
         return all(os.access(place, os.W_OK | os.X_OK) for place in places if os.path.isdir(place))
 
-    async def look(self, path: ContentPath) -> None:
+    async def look(self, path: ContentPath, depth: Depth = Depth.MEMBERS) -> None:
         """Take in what has happened at `path` on the disk, if the watcher has not told yet; if that fails, the log has to do."""
         try:
             if self._looks:
-                await self._look(path)
+                await self._look(path, depth)
         except EvstoreError as error:
             self._put_off({path, path.parent}, error)
 
-    async def _look(self, path: ContentPath) -> None:
+    async def _look(self, path: ContentPath, depth: Depth) -> None:
         stat = self._disk.glance(path)
         if stat is not None and self._seen.get(path) == stat:
             return
         began = time.time_ns()
-        if not await self._open_turns.whole(self._is_known(path)):
+        if not await self._open_turns.whole(self._is_known(path, depth)):
             self._agenda.add_later(await self._take({path, path.parent}, hurry=True))
+        if depth is Depth.ITSELF:
+            return  # what is in it, if it is a directory, may be something new
         if stat is not None and stat.as_read(began) != stat:
             return  # the next change could look the same
         self._now_seen(path, stat)
@@ -261,8 +264,11 @@ class WorkingFolder:
         if len(self._seen) > SEEN:
             self._seen.popitem(last=False)
 
-    async def _is_known(self, path: ContentPath) -> bool:
-        """Whether a file is as it is known to be, or nothing is where nothing should be."""
+    async def _is_known(self, path: ContentPath, depth: Depth) -> bool:
+        """Whether a file is as it is known to be, or nothing is where nothing should be.
+
+        A directory is known by its inode, as far as what it holds does not matter.
+        """
 
         def compare(tx: Tx) -> bool:
             entry, found = tree.entry_at(tx, path), self._disk.look(path)
@@ -271,6 +277,8 @@ class WorkingFolder:
             if entry is None or found is None:
                 return False
             known = self._state.known(tx, entry.id)
+            if depth is Depth.ITSELF and entry.is_directory and found.what is What.DIRECTORY:
+                return known is not None and known.stamp.inode == found.stamp.inode
             return found.what is What.FILE and known == Known(found.stamp, entry.digest)
 
         async with self._open_turns.lock:

@@ -30,7 +30,7 @@ from evstore.ingest import ingest
 from evstore.log.bodies import Body
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
-from evstore.store import Store
+from evstore.store import Depth, Store
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class FolderContents(Contents):
 
     async def _written(self, path: ContentPath) -> Entry:
         """What was written to the disk; if it is one that is to have versions, the log has it now."""
-        await self._folder.look(path)
+        await self._folder.look(path, Depth.ITSELF)
         entry = await self.exists(path)
         if entry is None:
             raise NotFound(f"{path} was saved, and taken away from the disk by somebody else.")
