@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -90,6 +90,13 @@ class Disk:
         self._inside.mark = mark.encode()
 
     # reading
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """Looking through what may be nested very deeply; not for long, and nothing may be changed by this thread meanwhile.
+
+        A directory that somebody renames in the meantime may still be found under its old name.
+        """
+        return self._inside.remembering()
 
     def glance(self, path: ContentPath) -> Stamp | None:
         """What is at a path, or where links lead on the way to it: only good for telling whether it is as at another glance.

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evstore.disk.errors import MISSING, FolderGone, missing
+from evstore.disk.way import Way
 from evstore.paths import ContentPath
 
 STATE = ".evstore"  # evstore's own directory, which nobody gets to by a path
@@ -80,6 +81,7 @@ class Inside:
         self._top = -1  # until there is one
         self._top = os.open(root, PASSING)
         self._identity = _identity(os.fstat(self._top))
+        self._ways: dict[int, Way] = {}  # by the thread
         self.mark: bytes | None = None  # what its `.evstore/folder` holds
 
     def close(self) -> None:
@@ -96,9 +98,11 @@ class Inside:
         Raises NotFound (which tells `path`) when a name on the way is no real directory of exactly that name,
         FolderGone, OSError.
         """
-        current = self._open_top()
+        way = self._ways.get(threading.get_ident()) if self._ways else None
+        begun = None if way is None else way.begin(names)
+        depth, current = (0, self._open_top()) if begun is None else begun
         try:
-            for name in names:
+            for name in names[depth:] if depth else names:
                 below = os.open(name, PASSING, dir_fd=current)
                 current, above = below, current
                 try:
@@ -106,6 +110,9 @@ class Inside:
                         raise missing(path)
                 finally:
                     os.close(above)
+                if way is not None:
+                    depth += 1
+                    way.passed(depth, current)
         except OSError as error:
             os.close(current)
             if error.errno in NO_WAY:
@@ -150,6 +157,17 @@ class Inside:
             yield state
         finally:
             os.close(state)
+
+    @contextmanager
+    def remembering(self) -> Generator[None]:
+        """While this thread only looks: begin walks where the last one has come by, and not at the top."""
+        thread = threading.get_ident()
+        self._ways[thread] = way = Way()
+        try:
+            yield
+        finally:
+            del self._ways[thread]
+            way.close()
 
     def _open_top(self) -> int:
         """Raises FolderGone when something else is at the folder's path by now, such as what a mounted disk had covered.

@@ -14,6 +14,7 @@ from evstore.paths import MAX_NAME, MAX_PATH, ContentPath, check_name
 
 TEMPORARY = ".evstore-tmp-"  # how the name of an unfinished file begins
 BAD_NAME = "a name that no entry can have: not UTF-8, with a backslash, or too long"
+TOO_DEEP = f"its path is longer than {MAX_PATH} bytes"
 CALLED = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISLNK, "a symbolic link"),
@@ -101,8 +102,8 @@ def _look_at(entry: os.DirEntry[str], above: ContentPath) -> Found | Skipped | N
     if name[0] == "." and (name.casefold() == STATE or name.startswith(TEMPORARY)):
         return None
     path = above.child(name)
-    if not _is_possible(path, name):
-        return Skipped(shown(path), BAD_NAME)
+    if (reason := _impossible(path, name)) is not None:
+        return Skipped(shown(path), reason)
     try:
         return Found.of(path, entry.stat(follow_symlinks=False))
     except FileNotFoundError:
@@ -111,13 +112,14 @@ def _look_at(entry: os.DirEntry[str], above: ContentPath) -> Found | Skipped | N
         return Skipped(shown(path), f"can't be read ({sentence(error)})")
 
 
-def _is_possible(path: ContentPath, name: str) -> bool:
+def _impossible(path: ContentPath, name: str) -> str | None:
+    """Why no entry can be there."""
     if len(path) * 4 > MAX_PATH and len(os.fsencode(path)) > MAX_PATH:
-        return False
+        return TOO_DEEP
     if name.isascii() and "\\" not in name and len(name) <= MAX_NAME:
-        return True
+        return None
     try:
         check_name(name)
     except Invalid:
-        return False
-    return True
+        return BAD_NAME
+    return None

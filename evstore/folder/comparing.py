@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import NamedTuple
 
 from evstore.disk.disk import Disk, Found, Scan, Unreadable, What
 from evstore.engine.base import Tx
-from evstore.entry import Entry
 from evstore.errors import NotFound, Stopped
-from evstore.events import Digest, EntryId, Kind
+from evstore.events import ROOT, Digest, EntryId, Kind
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.state import Known, Member, State
 from evstore.ignoring.ignore import Ignore
@@ -83,6 +83,16 @@ class Differences:
         return bool(self.appeared or self.changed or self.gone)
 
 
+class _Place(NamedTuple):
+    """A directory that is one on both sides."""
+
+    entry: EntryId
+    path: ContentPath
+
+
+TOP = _Place(ROOT, ContentPath(""))
+
+
 class Comparer:
     """Compares directories with the tree. For one thread.
 
@@ -109,7 +119,8 @@ class Comparer:
         comparison = _Comparison(
             self, self._disk, self._state, self._ignore, tx, deep=deep, hurry=hurry, trust=trust
         )
-        return comparison.of(directories)
+        with self._disk.remembering():
+            return comparison.of(directories)
 
     def is_left_out(self, found: Found) -> bool:
         """Whether the log does not have it. Links, pipes and devices are left where they are."""
@@ -142,8 +153,9 @@ class _Comparison:
         self._trust = trust
         self._now = time.time_ns()
         self._differences = Differences()
-        self._waiting: list[Entry] = []
+        self._waiting: list[_Place] = []
         self._seen: set[EntryId] = set()
+        self._nearest = {TOP.path: TOP}  # by path: itself, or what is above it
 
     def of(self, directories: Iterable[ContentPath]) -> Differences:
         for path in directories:
@@ -156,33 +168,37 @@ class _Comparison:
 
     def _begin(self, path: ContentPath) -> None:
         """Wait for the directory at `path`, or, when it is not one on both sides, for the nearest above it that is."""
-        while True:
-            entry, found = tree.entry_at(self._tx, path), self._disk.look(path)
-            if (
-                entry is not None
-                and entry.is_directory
-                and found is not None
-                and found.what is What.DIRECTORY
-            ):
-                self._wait_for(entry)
-                return
-            if not path:
-                return
+        below: list[ContentPath] = []  # each is looked at once, and from the top down: paths may be very deep
+        while path not in self._nearest:
+            below.append(path)
             path = path.parent
+        place = self._nearest[path]
+        for path in reversed(below):
+            if place.path == path.parent:
+                place = self._both_directories(place, path) or place
+            self._nearest[path] = place
+        self._wait_for(place)
 
-    def _wait_for(self, directory: Entry) -> None:
-        if directory.id not in self._seen:
-            self._seen.add(directory.id)
+    def _both_directories(self, above: _Place, path: ContentPath) -> _Place | None:
+        entry = tree.member(self._tx, above.entry, path.name)
+        if entry is None or tree.kind_of(self._tx, entry) is not Kind.DIRECTORY:
+            return None
+        found = self._disk.look(path)
+        return _Place(entry, path) if found is not None and found.what is What.DIRECTORY else None
+
+    def _wait_for(self, directory: _Place) -> None:
+        if directory.entry not in self._seen:
+            self._seen.add(directory.entry)
             self._waiting.append(directory)
 
-    def _members(self, directory: Entry) -> None:
+    def _members(self, directory: _Place) -> None:
         scan = self._scan(directory.path)
         if scan is None:
             return
         rules_changed = self._ignore.refresh(directory.path)
         self._differences.rules_changed |= rules_changed
         deep = self._deep or rules_changed
-        members = {member.name: member for member in self._state.members(self._tx, directory.id)}
+        members = {member.name: member for member in self._state.members(self._tx, directory.entry)}
         for found in scan.found:
             member = members.pop(found.path.name, None)
             if self._comparer.is_left_out(found):
@@ -215,16 +231,14 @@ class _Comparison:
         self._differences.unreadable.update((skipped.path, skipped.reason) for skipped in scan.skipped)
         return scan
 
-    def _both(self, directory: Entry, member: Member, found: Found, *, deep: bool) -> None:
+    def _both(self, directory: _Place, member: Member, found: Found, *, deep: bool) -> None:
         """It stands in the tree and on the disk."""
         known = member.known
         if found.what is What.DIRECTORY:
             if known is None or known.stamp.inode != found.stamp.inode:
                 self._state.note(member.entry, Known(found.stamp, None))
             if deep:
-                below = tree.by_id(self._tx, member.entry)
-                if below is not None:
-                    self._wait_for(below)
+                self._wait_for(_Place(member.entry, found.path))
         elif (
             known is None
             and self._trust is Trust.DATES
@@ -242,7 +256,7 @@ class _Comparison:
         elif known.digest != member.digest:
             self._differences.unwritten.append(member.entry)
 
-    def _gone(self, directory: Entry, member: Member) -> None:
+    def _gone(self, directory: _Place, member: Member) -> None:
         path = directory.path.child(member.name)
         self._differences.gone.append(Gone(member.entry, path, member.kind, member.digest))
 

@@ -111,13 +111,14 @@ class TakingIn:
         What has come back is no longer gone in `found`, and a directory that has gone again has not appeared.
         """
         again: set[ContentPath] = set()
-        still = {path: one for path, one in bodies.items() if self._is_as(one.found, again)}
-        found.appeared = [
-            one
-            for one in found.appeared
-            if one.found.what is What.FILE or self._is_as(one.found, again, only_inode=True)
-        ]
-        found.gone = [one for one in found.gone if self._is_gone(one, again)]
+        with self._disk.remembering():
+            still = {path: one for path, one in bodies.items() if self._is_as(one.found, again)}
+            found.appeared = [
+                one
+                for one in found.appeared
+                if one.found.what is What.FILE or self._is_as(one.found, again, only_inode=True)
+            ]
+            found.gone = [one for one in found.gone if self._is_gone(one, again)]
         return still, again
 
     def _is_as(self, found: Found, again: set[ContentPath], *, only_inode: bool = False) -> bool:

@@ -181,12 +181,12 @@ class Writer:
 
     def _ensure_parents(self, path: ContentPath, outcome: Outcome) -> None:
         """Make the directories above `path` again that somebody has just removed: what is saved comes later."""
-        parent = path.parent
-        if not parent or self._disk.look(parent) is not None:
-            return
-        self._ensure_parents(parent, outcome)
-        self._disk.make_directory(parent)
-        outcome.dirty |= {parent, parent.parent}
+        missing: list[ContentPath] = []
+        while (path := path.parent) and self._disk.look(path) is None:
+            missing.append(path)
+        for path in reversed(missing):
+            self._disk.make_directory(path)
+            outcome.dirty |= {path, path.parent}
 
     def _move(self, tx: Tx, entry: EntryId, old: ContentPath, new: ContentPath, outcome: Outcome) -> None:
         before = self._disk.look(old)

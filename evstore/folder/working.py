@@ -230,7 +230,8 @@ class WorkingFolder:
                 raise Forbidden(f"{path}: the folder on the disk may not be written to.")
 
     def _is_directory(self, path: ContentPath) -> bool:
-        return os.path.isdir(f"{self._disk.root}/{path}")
+        found = self._disk.look(path)
+        return found is not None and found.what is What.DIRECTORY
 
     def _may_write(self, path: ContentPath) -> bool:
         places = (f"{self._disk.root}/{path.parent}", f"{self._disk.root}/{path}")
