@@ -9,15 +9,15 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import stat
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from evstore.disk.inside import READING, Inside
+from evstore.disk.inside import PASSING, READING, Inside
 from evstore.disk.looking import look_in
 from evstore.disk.renaming import rename_new
+from evstore.disk.way import Way
 from evstore.paths import ContentPath
 
 TRASH = "trash"  # in .evstore
@@ -68,7 +68,7 @@ def empty(inside: Inside, before: int) -> list[str]:
         old = [name for name in _names(trash) if (put_at := _put_at(name)) is not None and put_at < before]
         for name in old:
             if stat.S_ISDIR(os.stat(name, dir_fd=trash, follow_symlinks=False).st_mode):
-                shutil.rmtree(name, dir_fd=trash)  # which follows no link
+                _remove_directory(trash, name)
             else:
                 os.unlink(name, dir_fd=trash)
     return old
@@ -78,10 +78,58 @@ def held(inside: Inside) -> tuple[int, int]:
     """How many files are in the trash, and their bytes. Raises OSError."""
     files = size = 0
     with inside.own(TRASH) as trash:
-        for _, _, names, directory in os.fwalk(".", dir_fd=trash):
-            files += len(names)
-            size += sum(os.stat(name, dir_fd=directory, follow_symlinks=False).st_size for name in names)
+        for _, directory, names in _walk(trash, []):
+            found = [os.stat(name, dir_fd=directory, follow_symlinks=False) for name in names]
+            sizes = [one.st_size for one in found if stat.S_ISREG(one.st_mode)]
+            files, size = files + len(sizes), size + sum(sizes)
     return files, size
+
+
+def _remove_directory(trash: int, name: str) -> None:
+    """Remove a directory with all it holds, but nothing of another disk that is mounted in it. Raises OSError."""
+    disk, directories = os.fstat(trash).st_dev, list[list[str]]()
+    for names, directory, files in _walk(trash, [name]):
+        if os.fstat(directory).st_dev != disk:
+            raise OSError(errno.EBUSY, "another disk is mounted there")
+        directories.append(names)
+        for file in files:
+            os.unlink(file, dir_fd=directory)
+    with closing(Way()) as way:
+        for *above, last in reversed(directories):
+            parent = way.open(trash, above, PASSING)
+            try:
+                os.rmdir(last, dir_fd=parent)
+            finally:
+                os.close(parent)
+
+
+def _walk(top: int, names: list[str]) -> Generator[tuple[list[str], int, list[str]]]:
+    """The directory that `names` lead to from `top`, and all below it: the way there, a descriptor, what is no directory.
+
+    Each comes before those in it. Library functions that do this keep all open above, and call themselves: directories may
+    be nested more deeply than either can be. Raises OSError.
+    """
+    waiting = [names]
+    with closing(Way()) as way:
+        while waiting:
+            names = waiting.pop()
+            directory = way.open(top, names, PASSING)
+            try:
+                found = _kinds(directory)
+                yield names, directory, [name for name, is_directory in found.items() if not is_directory]
+            finally:
+                os.close(directory)
+            waiting += [[*names, name] for name, is_directory in found.items() if is_directory]
+
+
+def _kinds(directory: int) -> dict[str, bool]:
+    """What is in a directory, and whether it is one itself, and no link."""
+    listing = os.open(".", READING, dir_fd=directory)
+    try:
+        with os.scandir(listing) as members:
+            return {member.name: member.is_dir(follow_symlinks=False) for member in members}
+    finally:
+        os.close(listing)
 
 
 def _names(directory: int) -> list[str]:

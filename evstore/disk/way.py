@@ -31,6 +31,21 @@ class Way:
         if depth % STEP == 0:
             self._passed.append((depth, os.dup(directory)))
 
+    def open(self, top: int, names: Sequence[str], flags: int) -> int:
+        """A descriptor of the directory below `top`, also a descriptor, that `names` lead to; the caller closes it.
+
+        All on the way are opened with `flags`, which should follow no links. Raises OSError.
+        """
+        depth, current = self.begin(names) or (0, os.dup(top))
+        for name in names[depth:]:
+            try:
+                below = os.open(name, flags, dir_fd=current)
+            finally:
+                os.close(current)
+            depth, current = depth + 1, below
+            self.passed(depth, current)
+        return current
+
     def close(self) -> None:
         while self._passed:
             os.close(self._passed.pop()[1])

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 
+from evstore.disk.way import Way
 from evstore.paths import ContentPath
 from evstore.watching.source import Bell, Heard, IsWatched, Vanished, opened
 
@@ -65,27 +67,28 @@ class Polling:
         seen: dict[ContentPath, int] = {}
         repositories: list[str] = []
         places = [ContentPath()]
-        while places and not self._bell.is_set():
-            path = places.pop()
-            stamps = self._stamps(path)
-            if stamps is None:
-                if not path:
-                    raise Vanished
-                continue
-            seen[path] = hash(stamps)
-            for name, _, mode, *_ in stamps:
-                if name == ".git":
-                    repositories.append(f"{self._top}/{path}")
-                if stat.S_ISDIR(mode) and self._is_watched(path.child(name)):
-                    places.append(path.child(name))
+        with closing(Way()) as way:
+            while places and not self._bell.is_set():
+                path = places.pop()
+                stamps = self._stamps(path, way)
+                if stamps is None:
+                    if not path:
+                        raise Vanished
+                    continue
+                seen[path] = hash(stamps)
+                for name, _, mode, *_ in stamps:
+                    if name == ".git":
+                        repositories.append(f"{self._top}/{path}")
+                    if stat.S_ISDIR(mode) and self._is_watched(path.child(name)):
+                        places.append(path.child(name))
         if not places:
             self._seen, self._repositories = seen, repositories
         now = time.monotonic()
         self._due = now + max(INTERVAL, SHARE * (now - began))
 
-    def _stamps(self, path: ContentPath) -> frozenset[MemberStamp] | None:
+    def _stamps(self, path: ContentPath, way: Way) -> frozenset[MemberStamp] | None:
         """What changes when a member does; of directories only what they are, for what is in them is their own matter."""
-        with opened(self._top, path) as descriptor:
+        with opened(self._top, path, way) as descriptor:
             if descriptor is None:
                 return None
             stamps: set[MemberStamp] = set()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from typing import Protocol
 
 from evstore.disk.inside import PASSING, READING
+from evstore.disk.way import Way
 from evstore.paths import ContentPath
 
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
@@ -104,13 +105,13 @@ class Bell:
 
 
 @contextlib.contextmanager
-def opened(top: str, path: ContentPath) -> Generator[int | None]:
+def opened(top: str, path: ContentPath, way: Way) -> Generator[int | None]:
     """A descriptor of the directory at `path` below `top`, reached over no symbolic link; None if there is none to be read.
 
     Raises OSError when this process can open nothing more.
     """
     try:
-        descriptor = _open(top, path.names)
+        descriptor = _open(top, path.names, way)
     except OSError as error:
         if error.errno in EXHAUSTED:
             raise
@@ -123,13 +124,13 @@ def opened(top: str, path: ContentPath) -> Generator[int | None]:
             os.close(descriptor)
 
 
-def _open(top: str, names: list[str]) -> int:
-    flags = [PASSING] * len(names) + [READING]
-    current = os.open(top, flags[0] & ~os.O_NOFOLLOW)
-    for name, flag in zip(names, flags[1:], strict=True):
-        above = current
-        try:
-            current = os.open(name, flag, dir_fd=above)
-        finally:
-            os.close(above)
-    return current
+def _open(top: str, names: list[str], way: Way) -> int:
+    root = os.open(top, PASSING & ~os.O_NOFOLLOW)
+    try:
+        directory = way.open(root, names, PASSING)
+    finally:
+        os.close(root)
+    try:
+        return os.open(".", READING, dir_fd=directory)
+    finally:
+        os.close(directory)

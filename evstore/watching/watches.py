@@ -17,10 +17,12 @@ import os
 import select
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from inotify_simple import INotify, flags, parse_events
 
+from evstore.disk.way import Way
 from evstore.paths import ContentPath
 from evstore.watching.source import (
     EXHAUSTED,
@@ -182,18 +184,21 @@ class Inotify:
 
     def _enter_all(self, places: list[tuple[Directory, str]]) -> None:
         """Watch the directories at these places and all below them, and take all of them for changed."""
-        while places:
-            parent, name = places.pop()
-            above = self._path(parent)
-            if above is not None:  # else it has been moved out of the folder
-                places += self._enter(parent, name, above.child(name))
+        with closing(Way()) as way:
+            while places:
+                parent, name = places.pop()
+                above = self._path(parent)
+                if above is not None:  # else it has been moved out of the folder
+                    places += self._enter(parent, name, above.child(name), way)
 
-    def _enter(self, parent: Directory, name: str, path: ContentPath) -> list[tuple[Directory, str]]:
+    def _enter(
+        self, parent: Directory, name: str, path: ContentPath, way: Way
+    ) -> list[tuple[Directory, str]]:
         """Watch what is at this place now, and return the places in it; none if that is no directory to be watched."""
         if not self._is_watched(path):
             self._leave(parent, name)
             return []
-        with opened(self._top, path) as descriptor:
+        with opened(self._top, path, way) as descriptor:
             if descriptor is None:
                 self._leave(parent, name)
                 return []
@@ -273,7 +278,7 @@ class Inotify:
                         raise
 
     def _watch_root(self) -> None:
-        with opened(self._top, ContentPath()) as descriptor:
+        with closing(Way()) as way, opened(self._top, ContentPath(), way) as descriptor:
             if descriptor is None:
                 raise Vanished
             if not os.path.exists(f"/proc/self/fd/{descriptor}"):

@@ -35,3 +35,18 @@ def test_what_is_old_goes_and_nothing_else(tmp_path: Path) -> None:
     ]
     assert disk.in_trash() == (2, 6)
     assert (tmp_path / "outside" / "kept").read_text() == "kept"
+
+
+def test_what_is_nested_more_deeply_than_any_path_goes_too(tmp_path: Path) -> None:
+    current = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=current)
+        above, current = current, os.open("d", os.O_RDONLY, dir_fd=current)
+        os.close(above)
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=current))
+    os.close(current)
+    disk = Disk(tmp_path)
+    disk.discard(ContentPath("d"), "1-d")
+    assert disk.in_trash() == (1, 0)
+    disk.empty_trash(2)
+    assert os.listdir(tmp_path / ".evstore" / "trash") == []
