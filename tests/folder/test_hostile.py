@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from evstore.disk.disk import Disk
+from evstore.paths import ContentPath
 from tests.folder.mounts import mounted, remount
 from tests.helpers import Reply, Server, StartServer
 
@@ -366,6 +369,33 @@ async def test_what_may_not_be_read_or_written(start_server: StartServer, tmp_pa
             await asyncio.sleep(0.05)
         assert await text_of(server, "closed/file") == SECRET
     assert SECRET in [file.read_text() for file in folder.iterdir() if file.is_file()]  # put aside, at most
+
+
+async def test_directories_in_directories_in_directories(server: Server) -> None:
+    """The deepest that have a path; below, nothing can be named any more."""
+    folder = server.services.config.folder
+    current = os.open(folder, os.O_RDONLY)
+    for _ in range(2100):
+        os.mkdir("d", dir_fd=current)
+        above, current = current, os.open("d", os.O_RDONLY, dir_fd=current)
+        os.close(above)
+    os.close(current)
+    try:
+        (folder / "well").write_text("well")
+        await until_listed(server, "d", "well")
+        path = "/".join(
+            "d" * 2040
+        )  # with the folder's own path it is longer than the system takes in one call
+        while (await ask(server, "GET", f"/api/contents/{path}")).status != 200:
+            await asyncio.sleep(0.2)
+        assert (await save(server, f"{path}/new")).status == 201
+        assert await text_of(server, "well") == "well"
+        (skipped,) = Disk(folder).scan(ContentPath("/".join("d" * 2048))).skipped
+        assert skipped.reason == "its path is longer than 4096 bytes"
+        assert (await ask(server, "DELETE", "/api/contents/d")).status == 204
+        assert await listing(server) == {"well": "file"}
+    finally:  # pytest's own cleaning does not get that deep
+        subprocess.run(["rm", "-rf", folder / "d", folder / ".evstore"], check=True)
 
 
 async def test_a_hard_link_to_a_file_outside(server: Server, tmp_path: Path) -> None:
