@@ -395,7 +395,7 @@ async def test_directories_in_directories_in_directories(server: Server) -> None
         assert (await ask(server, "DELETE", "/api/contents/d")).status == 204
         assert await listing(server) == {"well": "file"}
     finally:  # pytest's own cleaning does not get that deep
-        subprocess.run(["rm", "-rf", folder / "d", folder / ".evstore"], check=True)
+        await asyncio.to_thread(subprocess.run, ["rm", "-rf", folder / "d", folder / ".evstore"], check=True)
 
 
 async def test_a_hard_link_to_a_file_outside(server: Server, tmp_path: Path) -> None:
