@@ -143,6 +143,11 @@ class KernelClient:
         messages = await self.done(request)
         return "".join(one.text for one in messages if one.parent.get("msg_id") == request)
 
+    async def leave(self) -> None:
+        """Say goodbye, and read what was on the way until the server has heard it: `socket.close()` would throw that away."""
+        await self.socket.send_frame((1000).to_bytes(2), aiohttp.WSMsgType.CLOSE)
+        await self.closed()
+
     async def closed(self) -> int | None:
         """Read to the end; returns the close code."""
         try:

@@ -13,21 +13,33 @@ from evstore.units import MIB
 from tests.helpers import TOKEN, Server
 from tests.kernel_client import KernelClient, connected, eventually, kernel_model, start_kernel
 
-# Prints 0, 1, 2, ... in a thread of its own, until `stop` is set
+# Prints 0, 1, 2, ... in a thread of its own, until `stop` is set; it shows when ENOUGH are printed
 COUNT = """
-import threading, time
+import threading, time, pathlib
 stop = threading.Event()
 def count():
     for number in range(100_000):
         print(number, flush=True)
+        if number == ENOUGH: pathlib.Path('.enough').touch()
         if stop.wait(0.01): break
 threading.Thread(target=count).start()
+"""
+ENOUGH = 50
+# Prints when nobody is connected any more
+LATER = """
+import threading, time, pathlib
+def later():
+    while not pathlib.Path('.alone').exists(): time.sleep(0.02)
+    print('later', flush=True)
+    pathlib.Path('.printed').touch()
+threading.Thread(target=later).start()
 """
 
 
 @pytest.fixture
 async def kernel(server: Server) -> str:
-    return await start_kernel(server)
+    """A kernel that runs in the folder."""
+    return await start_kernel(server, path="")
 
 
 def numbers(client: KernelClient) -> list[int]:
@@ -47,10 +59,13 @@ async def nobody_is_connected(server: Server, kernel: str) -> None:
     await eventually(nobody)
 
 
-async def far_enough(server: Server, kernel: str, seconds: float = 0.5) -> None:
-    """Let the kernel print for a while with nobody connected."""
-    await nobody_is_connected(server, kernel)
-    await asyncio.sleep(seconds)
+async def has_made(server: Server, name: str) -> None:
+    """Wait until the kernel has made a hidden file of that name."""
+
+    async def is_there() -> bool:
+        return (server.services.config.folder / f".{name}").exists()
+
+    await eventually(is_there)
 
 
 @pytest.mark.parametrize("session", ["the same", "another"])
@@ -61,23 +76,25 @@ async def test_a_client_that_comes_back_gets_what_it_missed(
     """Invariant 13."""
     async with connected(server, kernel, "the same") as before:
         await before.run("pass")
-        await before.execute(COUNT)
-        await before.until(lambda one: one.text == "3\n")
-        await before.socket.close()
-        await before.closed()  # and read what was on the way
-    await far_enough(server, kernel)
+        await before.execute(COUNT.replace("ENOUGH", str(ENOUGH)))
+        await before.until(lambda _: 3 in numbers(before))
+        await before.leave()
+    await nobody_is_connected(server, kernel)
+    await has_made(server, "enough")
     async with connected(server, kernel, session, v1=v1) as after:
         await after.until(lambda one: bool(one.text))
         await stop(after)
     seen = numbers(before) + numbers(after)
     assert seen == list(range(len(seen)))  # all, in order, each once
-    assert len(numbers(after)) > 20
+    assert ENOUGH in numbers(after)
 
 
 async def test_what_was_replayed_is_not_replayed_again(server: Server, kernel: str) -> None:
     async with connected(server, kernel, "a") as client:
-        await client.run("import threading; threading.Timer(0.5, print, ['later']).start()")
-    await far_enough(server, kernel, 1)
+        await client.run(LATER)
+    await nobody_is_connected(server, kernel)
+    (server.services.config.folder / ".alone").touch()
+    await has_made(server, "printed")
     async with connected(server, kernel, "b") as first:
         assert "later" in await everything(first)
     await nobody_is_connected(server, kernel)
@@ -88,9 +105,16 @@ async def test_what_was_replayed_is_not_replayed_again(server: Server, kernel: s
 
 async def test_a_reply_finds_the_client_that_comes_back(server: Server, kernel: str) -> None:
     async with connected(server, kernel, "same") as client:
-        await client.run("import time")
-        request = await client.execute("time.sleep(0.5); print('done')")
-    await far_enough(server, kernel, 1)
+        request = await client.execute(
+            "import pathlib, time\nwhile not pathlib.Path('.alone').exists(): time.sleep(0.02)\nprint('done')"
+        )
+    await nobody_is_connected(server, kernel)
+    (server.services.config.folder / ".alone").touch()
+
+    async def is_done() -> bool:
+        return (await kernel_model(server, kernel))["execution_state"] == "idle"
+
+    await eventually(is_done)
     async with connected(server, kernel, "same") as again:
         messages = await again.done(request)
         assert "".join(one.text for one in messages) == "done\n"
@@ -114,7 +138,12 @@ async def test_nobody_waits_for_ever_for_a_client_that_left(
     async with connected(server, kernel, "stays") as stays:
         async with connected(server, kernel, "leaves") as leaves:
             await leaves.run("pass")
-        await asyncio.sleep(1.5)  # the kernel looks after its clients every half second
+        clients = server.services.kernels.get(kernel)._pump._clients
+
+        async def is_given_up() -> bool:
+            return "leaves" not in clients
+
+        await eventually(is_given_up)
         await stays.run("print('meanwhile')")
         async with connected(server, kernel, "leaves") as back:
             assert "meanwhile" not in await everything(back)
