@@ -12,8 +12,7 @@ import pytest
 from evstore import kernel_output
 from evstore.kernels import execution
 from tests.helpers import Server
-from tests.http.test_channels_reconnect import nobody_is_connected
-from tests.kernel_client import connected, eventually
+from tests.kernel_client import connected, eventually, nobody_is_connected
 
 PATH = "/api/contents/a.ipynb"
 

@@ -197,3 +197,12 @@ async def eventually(check: Callable[[], Any], *, patience: float = 20) -> None:
     async with asyncio.timeout(patience):
         while not await check():
             await asyncio.sleep(0.02)
+
+
+async def nobody_is_connected(server: Server, kernel: str) -> None:
+    """Wait until the kernel has no clients."""
+
+    async def nobody() -> bool:
+        return (await kernel_model(server, kernel))["connections"] == 0
+
+    await eventually(nobody)

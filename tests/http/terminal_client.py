@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 
 from tests.helpers import Server
 
+BASH = ("/bin/bash", "--norc", "--noprofile")
 PATIENCE = 20.0  # seconds for a shell to answer
 
 
@@ -84,3 +85,9 @@ async def opened(server: Server, **body: Any) -> AsyncIterator[TerminalClient]:
         await client.type("stty -echo; PS1=; bind 'set enable-bracketed-paste off'; echo rea''dy\n")
         await client.sees("ready\r\n")
         yield client
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.02)

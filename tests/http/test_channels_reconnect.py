@@ -11,7 +11,14 @@ import pytest
 from evstore.kernels import outbox, pump
 from evstore.units import MIB
 from tests.helpers import TOKEN, Server
-from tests.kernel_client import KernelClient, connected, eventually, kernel_model, start_kernel
+from tests.kernel_client import (
+    KernelClient,
+    connected,
+    eventually,
+    kernel_model,
+    nobody_is_connected,
+    start_kernel,
+)
 
 # Prints 0, 1, 2, ... in a thread of its own, until `stop` is set; it shows when ENOUGH are printed
 COUNT = """
@@ -50,13 +57,6 @@ def numbers(client: KernelClient) -> list[int]:
 async def stop(client: KernelClient) -> None:
     await client.run("stop.set()")
     await client.run("time.sleep(0.1); print('the end')")
-
-
-async def nobody_is_connected(server: Server, kernel: str) -> None:
-    async def nobody() -> bool:
-        return (await kernel_model(server, kernel))["connections"] == 0
-
-    await eventually(nobody)
 
 
 async def has_made(server: Server, name: str) -> None:

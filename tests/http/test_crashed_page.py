@@ -31,8 +31,7 @@ from tests.closed_page import (
     written,
 )
 from tests.helpers import Server
-from tests.http.test_channels_reconnect import nobody_is_connected
-from tests.kernel_client import KernelClient, connected
+from tests.kernel_client import KernelClient, connected, nobody_is_connected
 
 OTHER = "/api/contents/b.ipynb"
 # Prints at once, and once more in a thread when its cell has long ended

@@ -33,8 +33,7 @@ from tests.closed_page import (
     written,
 )
 from tests.helpers import Server, StartServer, make_services, run_test_server
-from tests.http.test_channels_reconnect import nobody_is_connected
-from tests.kernel_client import connected, eventually
+from tests.kernel_client import connected, eventually, nobody_is_connected
 
 
 @pytest.fixture(autouse=True)

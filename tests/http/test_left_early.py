@@ -6,8 +6,7 @@ import pytest
 
 from tests.closed_page import printed, save, session, stored, written
 from tests.helpers import Server
-from tests.http.test_channels_reconnect import nobody_is_connected
-from tests.kernel_client import connected, eventually, start_kernel
+from tests.kernel_client import connected, eventually, nobody_is_connected, start_kernel
 
 
 async def send_and_leave(server: Server, kernel: str, code: str, **options: str) -> None:

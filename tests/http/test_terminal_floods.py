@@ -13,8 +13,7 @@ from evstore.terminals.replay import SIZE
 from evstore.terminals.terminal import BURST, Terminal
 from evstore.terminals.viewer import FULL
 from tests.helpers import Server, StartServer
-from tests.http.terminal_client import PATIENCE, looking_at, opened
-from tests.http.test_terminals import BASH, until
+from tests.http.terminal_client import BASH, PATIENCE, looking_at, opened, until
 
 MB = 1_000_000
 

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,12 @@ import psutil
 import pytest
 
 from tests.helpers import Server, StartServer, make_services, run_test_server
-from tests.http.terminal_client import PATIENCE, looking_at, opened
-
-BASH = ("/bin/bash", "--norc", "--noprofile")
+from tests.http.terminal_client import BASH, PATIENCE, looking_at, opened, until
 
 
 @pytest.fixture
 async def server(start_server: StartServer) -> Server:
     return await start_server(terminal_shell=BASH)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def runs(pid: int) -> bool:
