@@ -6,11 +6,12 @@ from evstore import rules
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import NotFound
-from evstore.events import Author
+from evstore.events import Author, EntryId, Offset
 from evstore.log import log
 from evstore.paths import ContentPath
-from evstore.projections import checkpoints, tree
+from evstore.projections import checkpoints, modes, tree
 from evstore.projections.checkpoints import Checkpoint
+from evstore.rules import Decision
 from evstore.store import Store, Work
 
 
@@ -43,7 +44,7 @@ class Checkpoints:
         return await self._store.write(command, author, about=(path,))
 
     async def restore(self, path: ContentPath, offset: int, author: Author) -> None:
-        """Give the file the bytes it had at `offset`, a checkpoint's or any other at which it existed."""
+        """Give the file the bytes and the mode it had at `offset`, a checkpoint's or any other at which it existed."""
 
         def command(work: Work) -> None:
             tx = work.tx
@@ -51,7 +52,7 @@ class Checkpoints:
             if not 1 <= offset <= log.head(tx).offset or tree.place(tx, entry.id, offset) is None:
                 raise NotFound(f"Checkpoint does not exist: {path} was not there at offset {offset}.")
             source = log.resolve(tx, offset)
-            work.append(rules.restore(entry, tree.contents_at(tx, entry.id, source), source))
+            work.append(as_it_was(tx, entry, entry.id, source))
 
         await self._store.write(command, author, about=(path,))
 
@@ -66,6 +67,13 @@ class Checkpoints:
             work.append(rules.delete_checkpoint(entry, found.offset))
 
         await self._store.write(command, author)
+
+
+def as_it_was(tx: Tx, entry: Entry, was: EntryId, source: Offset) -> Decision:
+    """What gives a file the bytes and the mode that it, or the file `was`, had at the offset `source`. Raises NotFound."""
+    executable = modes.is_executable(tx, was, source)
+    decision = rules.restore(entry, tree.contents_at(tx, was, source), source)
+    return decision + rules.set_executable(entry, executable, known=modes.is_executable(tx, entry.id))
 
 
 def _file(tx: Tx, path: ContentPath) -> Entry:

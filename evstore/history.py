@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
 from evstore import codec, diffing, restoring, rules
+from evstore.checkpoints import as_it_was
 from evstore.contents import create
 from evstore.engine.base import Tx
 from evstore.entry import Entry
@@ -26,7 +27,7 @@ from evstore.events import (
 from evstore.log import bodies, log
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
-from evstore.projections import history, tree
+from evstore.projections import history, modes, tree
 from evstore.restoring import Change
 from evstore.store import Depth, Store, Work
 
@@ -347,8 +348,7 @@ def _bring_back(work: Work, then: Entry, path: ContentPath) -> tuple[list[Change
 def _way(tx: Tx, present: Entry, then: Entry, source: Offset) -> tuple[rules.Decision, list[Change]]:
     """What gives `present` the contents of `then`, or a directory its members."""
     if not present.is_directory:
-        contents = (then.digest, then.size or 0) if then.digest is not None else None
-        decision = rules.restore(present, contents, source)
+        decision = as_it_was(tx, present, then.id, source)
         return decision, [Change("restore", present.path)] if decision else []
 
     def in_tree(entry: EntryId) -> bool:
@@ -361,7 +361,8 @@ def _way(tx: Tx, present: Entry, then: Entry, source: Offset) -> tuple[rules.Dec
         found = tree.contents_at(tx, entry)
         return found[0] if found else None
 
-    outside = restoring.Outside(in_tree, below, last_digest, lambda: EntryId(new_id()))
+    programs = modes.executables(tx), modes.executables(tx, source)
+    outside = restoring.Outside(in_tree, below, last_digest, *programs, lambda: EntryId(new_id()))
     now, past = list(tree.subtree(tx, present)), list(tree.subtree(tx, then, source))
     plan = restoring.plan(present, past, now, outside, source)
     return plan.events, plan.changes

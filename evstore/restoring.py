@@ -11,7 +11,7 @@ subfolder, go by way of a passing name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from evstore.events import (
     EntryMoved,
     EntryUndeleted,
     Event,
+    ExecutableChanged,
     FileRestored,
     FileSaved,
     Offset,
@@ -47,6 +48,8 @@ class Outside(NamedTuple):
     in_tree: Callable[[EntryId], bool]  # whether it stands somewhere else in the tree
     below: Callable[[EntryId], Iterable[Entry]]  # what a deleted directory would bring back with it
     digest: Callable[[EntryId], bytes | None]  # the bytes it had last
+    programs: Set[EntryId]  # all files that are executable now, also deleted ones
+    were_programs: Set[EntryId]  # and then
     new_id: Callable[[], EntryId]
 
 
@@ -94,7 +97,7 @@ class _Planner:
         self.becomes: dict[EntryId, EntryId] = {self.then_top.id: top.id}  # ids then -> ids now
         self.result = Plan()
         self.steps: list[_Step] = []
-        self.contents: list[tuple[EntryId, Event, Change]] = []
+        self.contents: list[tuple[EntryId, Event, Change | None]] = []
 
     def run(self) -> Plan:
         for entry in self.then:
@@ -104,7 +107,8 @@ class _Planner:
         self._carry_out(doomed)
         for entry, event, change in self.contents:
             self.result.events.append((entry, event))
-            self.result.changes.append(change)
+            if change is not None:
+                self.result.changes.append(change)
         return self.result
 
     # -- what must happen ------------------------------------------------------------
@@ -126,9 +130,14 @@ class _Planner:
             last = before.digest
             if (before.parent, before.name) != slot:
                 self.steps.append(_Step(entry.id, slot, "move", path, _moved, before.path))
+        change = Change("restore", path)
         if entry.digest is not None and entry.digest != last:
             event = FileRestored(digest=entry.digest, size=entry.size or 0, source=self.source)
-            self.contents.append((entry.id, event, Change("restore", path)))
+            self.contents.append((entry.id, event, change))
+            change = None  # it is told once, whatever there is of it
+        was_program = entry.id in self.outside.were_programs
+        if was_program != (entry.id in self.outside.programs):
+            self.contents.append((entry.id, ExecutableChanged(executable=was_program), change))
 
     def _wish_copy(self, entry: Entry, slot: Slot, path: ContentPath) -> None:
         """What has left the directory stays where it is now; here it gets a copy."""
@@ -142,6 +151,8 @@ class _Planner:
         if entry.digest is not None:
             saved = FileSaved(digest=entry.digest, size=entry.size or 0)
             self.contents.append((new, saved, Change("restore", path)))
+        if entry.id in self.outside.were_programs:
+            self.contents.append((new, ExecutableChanged(executable=True), None))
 
     def _bring_back(self, entry: Entry) -> None:
         """A directory that is undeleted brings along what it held when it went."""

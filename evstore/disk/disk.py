@@ -44,6 +44,7 @@ from evstore.disk.looking import (
     may_write,
     scan_directory,
 )
+from evstore.disk.modes import set_executable, tells_modes
 from evstore.disk.reading import opened
 from evstore.disk.renaming import is_same, rename_new, respell
 from evstore.disk.writing import NEW, OLD, TMP, Target, sweep, sync_disk_of, temporary_name, write
@@ -191,6 +192,19 @@ class Disk:
             finally:
                 os.unlink(name, dir_fd=tmp)
 
+    @cached_property
+    def keeps_modes(self) -> bool:
+        """Whether a file can be made executable, and another not. FAT, and disks of Windows, show the same mode for all.
+
+        Found out by trying, as git does. What can't be written to is believed.
+        """
+        name = temporary_name()
+        try:
+            with self._inside.own(TMP) as tmp:
+                return tells_modes(name, tmp)
+        except (OSError, NotFound, FolderGone):
+            return True
+
     # changing
 
     def write(
@@ -201,12 +215,13 @@ class Disk:
         modified: int,
         replacing: Replacing = "anything",
         durable: bool = False,
+        executable: bool = False,
     ) -> Stamp:
         """Make `pieces` the file's contents, all at once, changed at `modified` (µs since 1970).
 
         Synced to the disk only if `durable`; then a power failure leaves the old contents or the new ones.
 
-        It keeps the mode, and as far as possible owner and attributes, of the file that it replaces.
+        It keeps the mode, and as far as possible owner and attributes, of the file that it replaces; `executable` is for a new one.
         `replacing` says what may be there at the last moment: "nothing", the file of a Stamp, or "anything";
         a regular file in any case. Raises Changed when it is something else, Occupied when it is no file,
         NotFound when the directory is not there, FolderFull, FolderReadOnly, FolderFailed, FolderGone.
@@ -214,7 +229,17 @@ class Disk:
         check_path(path)
         _check_not_root(path)
         with changing(path), self._parent(path) as (directory, name):
-            return write(self._inside, Target(path, directory, name, replacing, durable), pieces, modified)
+            return write(
+                self._inside, Target(path, directory, name, replacing, durable, executable), pieces, modified
+            )
+
+    def set_executable(self, path: ContentPath, executable: bool) -> tuple[Stamp, Stamp]:
+        """Let those who may read a file start it, or nobody; its other mode bits stay. Returns what it was and is known by.
+
+        Raises NotFound, Occupied when it is no file, and as `write` does.
+        """
+        with changing(path), self._existing(path) as (directory, name):
+            return set_executable(Target(path, directory, name, "anything"), executable)
 
     def make_directory(self, path: ContentPath) -> Stamp:
         """Make a directory, unless it is there. Raises Occupied when something else is, and as `write` does."""

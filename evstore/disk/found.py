@@ -73,6 +73,11 @@ class Found(NamedTuple):
     created: int | None  # µs since 1970, where Python can tell
     modified: int  # µs since 1970; dates that no calendar shows are moved to the nearest one
 
+    @property
+    def executable(self) -> bool:
+        """Whether its owner may start it as a program: the bit that git looks at."""
+        return bool(self.mode & stat.S_IXUSR)
+
     @classmethod
     def of(cls, path: ContentPath, found: os.stat_result) -> Found:
         mode, born = found.st_mode, getattr(found, "st_birthtime", None)

@@ -38,6 +38,7 @@ class Target:
     name: str
     replacing: Replacing
     durable: bool = False  # it must be on stable storage before it takes its place, for nobody else has it
+    executable: bool = False  # a new one, as the user's umask allows; an old one keeps its mode
 
     def check(self) -> Stamp | None:
         """The file to replace, if there is one. Raises Occupied, Changed, FolderReadOnly."""
@@ -175,7 +176,9 @@ def _fill(
 ) -> Stamp:
     """Make the file `name` in `place` as it shall look in the end, and say how it will be recognised there."""
     # a new one is made as the user's umask wants it; the copy of an old one is nobody's business until it has its mode
-    descriptor = os.open(name, NEW, 0o600 if replaces else 0o666, dir_fd=place)
+    descriptor = os.open(
+        name, NEW, 0o600 if replaces else 0o777 if target.executable else 0o666, dir_fd=place
+    )
     with open(descriptor, "wb") as file:
         for piece in pieces:
             file.write(piece)

@@ -48,7 +48,7 @@ class Appeared:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A file's stamp is not the known one."""
+    """A file's stamp is not the known one, or the log has another mode."""
 
     entry: EntryId
     digest: Digest | None  # what the log has
@@ -152,6 +152,7 @@ class _Comparison:
         self._hurry = hurry
         self._trust = trust
         self._now = time.time_ns()
+        self._keeps_modes = disk.keeps_modes
         self._differences = Differences()
         self._waiting: list[_Place] = []
         self._seen: set[EntryId] = set()
@@ -243,9 +244,15 @@ class _Comparison:
             known is None
             and self._trust is Trust.DATES
             and (member.size, member.modified) == (found.stamp.size, found.modified)
+            and self._has_mode(member, found)
         ):
             self._state.note(member.entry, Known(found.stamp, member.digest))
-        elif known is None or known.stamp != found.stamp or self._trust is Trust.NOTHING:
+        elif (
+            known is None
+            or known.stamp != found.stamp
+            or self._trust is Trust.NOTHING
+            or not self._has_mode(member, found)
+        ):
             power_loss = self._comparer.power_loss
             if power_loss is not None and power_loss.is_damage(self._tx, member.entry, found):
                 self._differences.unwritten.append(member.entry)
@@ -255,6 +262,9 @@ class _Comparison:
                 self._differences.busy.add(directory.path)
         elif known.digest != member.digest:
             self._differences.unwritten.append(member.entry)
+
+    def _has_mode(self, member: Member, found: Found) -> bool:
+        return member.executable == found.executable or not self._keeps_modes
 
     def _gone(self, directory: _Place, member: Member) -> None:
         path = directory.path.child(member.name)

@@ -16,7 +16,8 @@ from evstore.events import Digest, EntryId, Kind
 from evstore.projections import tree
 
 _MEMBERS = """
-select p.entry, p.name, e.kind, c.digest, c.size, c.modified, k.size, k.mtime, k.inode, k.ctime, k.digest
+select p.entry, p.name, e.kind, c.digest, c.size, c.modified, k.size, k.mtime, k.inode, k.ctime, k.digest,
+       (select executable from executables where entry = p.entry order by since desc limit 1)
 from places p
 join entries e on e.entry = p.entry
 left join contents c on c.entry = p.entry and c.since = (select max(since) from contents where entry = p.entry)
@@ -44,6 +45,7 @@ class Member(NamedTuple):
     digest: Digest | None  # of what the log says
     size: int | None  # and the size and date that the log has
     modified: int | None  # µs since 1970
+    executable: bool  # and that it is a program
     known: Known | None  # None: it has never been written to the disk, or read there
 
 
@@ -81,11 +83,11 @@ class State:
         """What a directory of the tree holds now."""
         fresh = self._fresh
         for row in tx.rows(_MEMBERS, (directory, tree.FOREVER)):
-            entry, name, kind, digest, bytes_, modified, size, mtime, inode, ctime, there = row
+            entry, name, kind, digest, bytes_, modified, size, mtime, inode, ctime, there, executable = row
             known = None if size is None else Known(Stamp(size, mtime, inode, ctime), there)
             if entry in fresh:
                 known = fresh[entry]
-            yield Member(entry, name, KINDS[kind], digest, bytes_, modified, known)
+            yield Member(entry, name, KINDS[kind], digest, bytes_, modified, bool(executable), known)
 
     def note(self, entry: EntryId, known: Known | None) -> None:
         """Remember what lies on the disk for an entry; None: nothing."""

@@ -15,7 +15,7 @@ from evstore.folder.state import State
 from evstore.ignoring.ignore import Ignore
 from evstore.ignoring.own import own_files
 from evstore.paths import ContentPath
-from evstore.projections import tree
+from evstore.projections import modes, tree
 
 ROOT_PATH = ContentPath("")
 
@@ -27,7 +27,7 @@ class Status:
     files: int = 0  # in the log
     directories: int = 0
     new: list[ContentPath] = field(default_factory=list[ContentPath])  # on the disk only
-    # other bytes or another date on the disk
+    # other bytes, another date or another mode on the disk
     changed: list[ContentPath] = field(default_factory=list[ContentPath])
     gone: list[ContentPath] = field(default_factory=list[ContentPath])  # from the disk
     unwritten: list[ContentPath] = field(default_factory=list[ContentPath])  # in the log only
@@ -50,7 +50,7 @@ def compare(tx: Tx, folder: Path, db: Path, *, max_size: int) -> Status:
     counted = tree.count(tx)
     status = Status(counted["files"], counted["directories"], unreadable=found.unreadable)
     status.new = [one.found.path for one in found.appeared]
-    status.changed = [one.found.path for one in found.changed if not _is_written(tx, one)]
+    status.changed = [one.found.path for one in found.changed if not _is_written(tx, disk, one)]
     status.gone = [one.path for one in found.gone]
     missing = (tree.by_id(tx, entry) for entry in found.unwritten)
     status.unwritten = [entry.path for entry in missing if entry is not None and not _lies_there(disk, entry)]
@@ -60,10 +60,11 @@ def compare(tx: Tx, folder: Path, db: Path, *, max_size: int) -> Status:
     return status
 
 
-def _is_written(tx: Tx, one: Changed) -> bool:
+def _is_written(tx: Tx, disk: Disk, one: Changed) -> bool:
     """Whether it is what a running server has just written there, and has not noted yet."""
     entry = tree.by_id(tx, one.entry)
-    return entry is not None and _is_same(entry, one.found)
+    has_mode = not disk.keeps_modes or modes.is_executable(tx, one.entry) == one.found.executable
+    return entry is not None and _is_same(entry, one.found) and has_mode
 
 
 def _lies_there(disk: Disk, entry: Entry) -> bool:

@@ -95,7 +95,9 @@ class TakingIn:
             try:
                 weight = sum(one.body.weight for one in still.values())
                 taken = await self._store.write(
-                    lambda work: to_log.take(work, found, still), author, weight=weight
+                    lambda work: to_log.take(work, found, still, with_modes=self._disk.keeps_modes),
+                    author,
+                    weight=weight,
                 )
             finally:
                 await self._following.drain()

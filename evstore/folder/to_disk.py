@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from evstore.disk.disk import Changed, Disk, Found, Occupied, Stamp, What
 from evstore.engine.base import Tx
@@ -26,18 +25,20 @@ from evstore.events import (
     EntryId,
     EntryMoved,
     EntryUndeleted,
+    ExecutableChanged,
     FileRestored,
     FileSaved,
     Kind,
     Offset,
     Recorded,
 )
+from evstore.folder.missed import missed, places
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.removing import Remover, has_body, read_digest, trash_name
 from evstore.folder.state import Known, State
-from evstore.log import bodies, log
+from evstore.log import bodies
 from evstore.paths import ContentPath
-from evstore.projections import tree
+from evstore.projections import modes, tree
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,8 @@ class Writer:
                 back = tree.by_id(tx, entry, offset)
                 for found in tree.subtree(tx, back, offset) if back is not None else ():
                     self._put(tx, found, plain, outcome)
+            case ExecutableChanged(executable=executable):
+                self._set_executable(tx, tree.by_id(tx, entry, offset), executable, outcome)
             case _:
                 pass
 
@@ -145,15 +148,30 @@ class Writer:
         if found is not None and not self._may_replace(tx, entry, found, outcome):
             return
         pieces = self._pieces(tx, entry.digest, plain)
-        replacing = "nothing" if found is None or found.what is not What.FILE else found.stamp
+        replacing = found.stamp if found is not None and found.what is What.FILE else "nothing"
+        executable = replacing == "nothing" and modes.is_executable(tx, entry.id)
         try:
-            stamp = self._disk.write(entry.path, pieces, modified=entry.modified, replacing=replacing)
+            stamp = self._disk.write(
+                entry.path, pieces, modified=entry.modified, replacing=replacing, executable=executable
+            )
         except Changed:  # at the last moment: that is the newest version then
             outcome.dirty.add(entry.path.parent)
             return
         self._state.note(entry.id, Known(stamp, entry.digest))
         outcome.written.add(entry.path)
         outcome.files[entry.path] = stamp
+
+    def _set_executable(self, tx: Tx, entry: Entry | None, executable: bool, outcome: Outcome) -> None:
+        """Change the mode of what lies there. Whether that is what should, its stamp tells as before."""
+        found = None if entry is None else self._disk.look(entry.path)
+        if entry is None or found is None or found.executable == executable or not self._disk.keeps_modes:
+            return
+        before, stamp = self._disk.set_executable(entry.path, executable)
+        outcome.written.add(entry.path)
+        known = self._state.known(tx, entry.id)
+        if known is not None and known.stamp == before and stamp.is_moved(before):
+            self._state.note(entry.id, Known(stamp, known.digest))
+            outcome.files[entry.path] = stamp
 
     def _may_replace(self, tx: Tx, entry: Entry, found: Found, outcome: Outcome) -> bool:
         """Whether what lies there is known to the log, and is not what shall lie there already."""
@@ -242,8 +260,8 @@ class Writer:
         What stands elsewhere than it should is first taken out of the tree, the deepest first, and then put into
         its place from the top down: so it does not matter who stood where in between.
         """
-        outcome, since = Outcome(), _since(tx, after)
-        stood = {entry: _places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
+        outcome, since = Outcome(), missed(tx, after)
+        stood = {entry: places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
         lifted: dict[EntryId, ContentPath] = {}
         stuck: set[ContentPath] = set()  # what belongs at or below these is left to the comparison
         for entry in sorted(stood, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
@@ -266,6 +284,8 @@ class Writer:
                 self._lower(found, outcome, was_lifted=found.id in lifted)
                 for one in tree.subtree(tx, found) if came_back else (found,):
                     self._put(tx, one, {}, outcome)
+                if found.id in since.modes:
+                    self._set_executable(tx, found, modes.is_executable(tx, found.id), outcome)
             except EvstoreError as error:
                 outcome.refused[found.id] = error
                 if found.id in lifted:
@@ -341,39 +361,6 @@ class Writer:
 def _aside(entry: EntryId) -> str:
     """Where in the trash something waits for its place."""
     return f"{ASIDE}{entry.hex()}"
-
-
-class _Since(NamedTuple):
-    """What has happened to places: the moments just after each change."""
-
-    touched: dict[EntryId, list[Offset]]  # entries that anything has happened to; the moments of their own
-    shared: list[Offset]  # the moments of directories, with which all goes that is below them
-    undeleted: set[EntryId]
-
-
-def _since(tx: Tx, after: int) -> _Since:
-    since = _Since({}, [Offset(after)], set())
-    while page := log.after(tx, after):
-        for one in page:
-            own = since.touched.setdefault(one.entry, [])
-            if isinstance(one.event, EntryMoved | EntryUndeleted | EntryCreated):
-                own.append(one.offset)
-            if isinstance(one.event, EntryUndeleted):
-                since.undeleted.add(one.entry)
-            if (
-                isinstance(one.event, EntryMoved | EntryUndeleted)
-                and tree.kind_of(tx, one.entry) is Kind.DIRECTORY
-            ):
-                since.shared.append(one.offset)
-        after = page[-1].offset
-    since.touched.pop(ROOT, None)
-    return since
-
-
-def _places(tx: Tx, entry: EntryId, moments: Sequence[Offset]) -> set[ContentPath]:
-    """Where an entry has stood at these moments."""
-    paths = (tree.path_of(tx, entry, moment) for moment in moments)
-    return {path for path in paths if path is not None}
 
 
 def _others(path: ContentPath) -> Iterator[ContentPath]:

@@ -20,7 +20,7 @@ from evstore.folder.comparing import Appeared, Changed, Differences, Gone
 from evstore.folder.reading import Read
 from evstore.folder.state import Known
 from evstore.paths import ContentPath
-from evstore.projections import tree
+from evstore.projections import modes, tree
 from evstore.rules import Decision
 from evstore.store import Work
 
@@ -33,18 +33,21 @@ class Taken:
     again: set[ContentPath] = field(default_factory=set[ContentPath])  # directories to compare once more
 
 
-def take(work: Work, differences: Differences, read: Mapping[ContentPath, Read]) -> Taken:
-    """A command, or a part of one: let the tree be what was found on the disk.
+def take(
+    work: Work, differences: Differences, read: Mapping[ContentPath, Read], *, with_modes: bool
+) -> Taken:
+    """A command, or a part of one: let the tree be what was found on the disk, `with_modes` also which files are programs.
 
     What has changed in the tree since the comparison is left for another one.
     """
-    return _Taking(work, read).all(differences)
+    return _Taking(work, read, with_modes=with_modes).all(differences)
 
 
 class _Taking:
-    def __init__(self, work: Work, read: Mapping[ContentPath, Read]) -> None:
+    def __init__(self, work: Work, read: Mapping[ContentPath, Read], *, with_modes: bool) -> None:
         self._work = work
         self._read = read
+        self._with_modes = with_modes
         self._taken = Taken()
         self._made: dict[ContentPath, Entry] = {}  # by this command, and not in the tables yet
         self._decision: Decision = []
@@ -146,12 +149,19 @@ class _Taking:
             self._taken.again.add(path.parent)
         if body.size == 0 and entry.digest is None:  # nothing was ever saved, and nothing is there
             self._taken.known[entry.id] = Known(stamp, None)
+            self._set_executable(entry, found)
             return
         events = rules.save(entry, body.digest, body.size, modified=found.modified)
         if events:
             self._work.put(body)
         self._decision += events
         self._taken.known[entry.id] = Known(stamp, body.digest)
+        self._set_executable(entry, found)
+
+    def _set_executable(self, entry: Entry, found: Found) -> None:
+        if self._with_modes:
+            known = found.path not in self._made and modes.is_executable(self._work.tx, entry.id)
+            self._decision += rules.set_executable(entry, found.executable, known=known)
 
     def _create(self, path: ContentPath, kind: Kind, found: Found) -> Entry:
         parent, new = self._at(path.parent), EntryId(new_id())

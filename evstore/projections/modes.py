@@ -33,6 +33,16 @@ def apply(tx: Tx, batch: Sequence[Recorded]) -> None:
         tx.many("insert into executables values (?,?,?)", sorted(rows))
 
 
+def executables(tx: Tx, at: int = NOW) -> set[EntryId]:
+    """All files, in the tree or not, that could be started by their names as of `at`."""
+    rows = tx.rows(
+        """select entry from executables x where executable = 1
+           and since = (select max(since) from executables where entry = x.entry and since <= ?)""",
+        (at,),
+    )
+    return {row[0] for row in rows}
+
+
 def is_executable(tx: Tx, entry: EntryId, at: int = NOW) -> bool:
     """Whether a file could be started by its name as of `at`; none can until something says so."""
     row = tx.row(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from evstore.contents import Contents
 from evstore.engine.base import Tx
@@ -19,13 +19,22 @@ from evstore.ingest import WHOLE
 from evstore.log import bodies
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
-from evstore.projections import tree
+from evstore.projections import modes, tree
 from evstore.store import Store
 from evstore.units import MIB
 
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 BATCH_FILES, BATCH_BYTES = 200, 8 * MIB  # what is read in one go
 
 Progress = Callable[[int, int], None]  # how many are done, and of how many
+
+
+class Wanted(NamedTuple):
+    """A file to write."""
+
+    place: Path
+    entry: Entry
+    executable: bool
 
 
 @dataclass(slots=True)
@@ -49,16 +58,21 @@ async def export(
     found = await Contents(store).get(path, at)
     done = Exported(found.offset)
     below = await store.read(lambda tx: list(tree.subtree(tx, found.entry, found.offset)))
+    programs = await store.read(lambda tx: modes.executables(tx, found.offset))
     _prepare_target(target, force=force)
     top = path if found.entry.is_directory else path.parent
     for directory in (entry for entry in below if entry.is_directory and entry.path != top):
         _make_directory(_place(target, top, directory))
         done.directories += 1
-    files = [(_place(target, top, entry), entry) for entry in below if not entry.is_directory]
+    files = [
+        Wanted(_place(target, top, entry), entry, entry.id in programs)
+        for entry in below
+        if not entry.is_directory
+    ]
     for batch in _batches(files):
         await _write_batch(store, batch)
         done.files += len(batch)
-        done.bytes += sum(entry.size or 0 for _, entry in batch)
+        done.bytes += sum(one.entry.size or 0 for one in batch)
         progress(done.files, len(files))
     return done
 
@@ -82,43 +96,45 @@ def _make_directory(path: Path) -> None:
     path.mkdir(exist_ok=True)
 
 
-def _batches(files: Iterable[tuple[Path, Entry]]) -> Iterator[list[tuple[Path, Entry]]]:
-    batch: list[tuple[Path, Entry]] = []
+def _batches(files: Iterable[Wanted]) -> Iterator[list[Wanted]]:
+    batch: list[Wanted] = []
     held = 0
-    for place, entry in files:
-        size = entry.size or 0
+    for one in files:
+        size = one.entry.size or 0
         if batch and (len(batch) >= BATCH_FILES or held + size > BATCH_BYTES):
             yield batch
             batch, held = [], 0
-        batch.append((place, entry))
+        batch.append(one)
         held += size
     if batch:
         yield batch
 
 
-async def _write_batch(store: Store, batch: list[tuple[Path, Entry]]) -> None:
+async def _write_batch(store: Store, batch: list[Wanted]) -> None:
     """One large file, streamed; or many small ones, without a thread hop for each."""
-    place, entry = batch[0]
-    if (entry.size or 0) > WHOLE:
-        with _written(place, entry) as file:
-            async for piece in store.stream(entry.digest):
+    large = batch[0]
+    if (large.entry.size or 0) > WHOLE:
+        with _written(large) as file:
+            async for piece in store.stream(large.entry.digest):
                 file.write(piece)
         return
 
     def write_all(tx: Tx) -> None:
-        for place, entry in batch:
-            with _written(place, entry) as file:
-                file.write(bodies.read(tx, entry.digest) if entry.digest is not None else b"")
+        for one in batch:
+            with _written(one) as file:
+                file.write(bodies.read(tx, one.entry.digest) if one.entry.digest is not None else b"")
 
     await store.read(write_all)
 
 
 @contextmanager
-def _written(place: Path, entry: Entry) -> Generator[BinaryIO]:
+def _written(wanted: Wanted) -> Generator[BinaryIO]:
     """A file to write the entry's bytes to, which takes its place and its date once it is whole."""
+    place, entry, executable = wanted
     made = place.with_name(f".evstore-{secrets.token_hex(8)}")
     try:
-        with open(made, "xb") as file:
+        descriptor = os.open(made, NEW, 0o777 if executable else 0o666)  # less what the user's umask takes
+        with open(descriptor, "wb") as file:
             yield file
         os.utime(made, ns=(entry.modified * 1000, entry.modified * 1000))
         os.replace(made, place)

@@ -16,6 +16,7 @@ from pathlib import Path
 from evstore import rules
 from evstore.batching import in_batches
 from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
+from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import Exists, NotFound
 from evstore.events import Author, EntryId, Kind, new_id
@@ -25,7 +26,7 @@ from evstore.ignoring.ignore import Ignore
 from evstore.ignoring.own import own_files
 from evstore.log import marks
 from evstore.paths import ContentPath
-from evstore.projections import tree
+from evstore.projections import modes, tree
 from evstore.rules import Decision
 from evstore.store import Store, Work
 from evstore.units import MIB
@@ -63,22 +64,34 @@ async def import_once(
     """Take in the served folder, unless that has been done with this log. None when it has."""
     if await store.read(lambda tx: marks.is_set(tx, marks.IMPORTED)):
         return None
-    report = await import_folder(store, folder, db, max_size=max_size, progress=progress)
+    with_modes = await asyncio.to_thread(lambda: Disk(folder).keeps_modes)
+    report = await import_folder(
+        store, folder, db, max_size=max_size, progress=progress, with_modes=with_modes
+    )
     await store.write(lambda work: marks.put(work.tx, marks.IMPORTED), Author.new(ACTOR))
     return report
 
 
 async def import_folder(
-    store: Store, folder: Path, db: Path, *, max_size: int, progress: Progress, into: ContentPath = TOP
+    store: Store,
+    folder: Path,
+    db: Path,
+    *,
+    max_size: int,
+    progress: Progress,
+    into: ContentPath = TOP,
+    with_modes: bool = True,
 ) -> Report:
     """Take in what is below `folder`, except the log's own files, as what is below the directory `into`.
 
-    Files above `max_size` bytes and everything that is no regular file are skipped. Raises what
-    stops it as a whole: Full, ReadOnly, FolderGone, FolderFailed.
+    Files above `max_size` bytes and everything that is no regular file are skipped. `with_modes`: which files
+    are programs is taken in, too. Raises what stops it as a whole: Full, ReadOnly, FolderGone, FolderFailed.
     """
     disk = await asyncio.to_thread(Disk, folder)
     report = Report()
     sources, report.skipped = await asyncio.to_thread(find, disk, db, max_size)
+    if not with_modes:
+        sources = [one._replace(mode=0) for one in sources]
     batches = in_batches(sources, lambda one: one.stamp.size, total=BATCH_BYTES, count=BATCH_FILES)
     preparing: deque[tuple[int, asyncio.Task[_Batch]]] = deque()
     done = 0
@@ -149,18 +162,19 @@ async def _prepare(store: Store, disk: Disk, into: ContentPath, batch: list[Foun
     changed = batch
     if store.offset > 0:
         changed = await store.read(
-            lambda tx: [one for one in batch if not _is_same(tree.entry_at(tx, into.child(one.path)), one)]
+            lambda tx: [one for one in batch if not _is_same(tx, tree.entry_at(tx, into.child(one.path)), one)]
         )
     files = [one for one in changed if one.what is What.FILE]
     reading = await read(store, disk, files, Author.new(ACTOR))
     return _Batch(changed, len(batch) - len(changed), reading)
 
 
-def _is_same(entry: Entry | None, found: Found) -> bool:
+def _is_same(tx: Tx, entry: Entry | None, found: Found) -> bool:
     is_directory = found.what is What.DIRECTORY
     if entry is None or entry.is_directory or is_directory:
         return entry is not None and entry.is_directory and is_directory
-    return (entry.size, entry.modified) == (found.stamp.size, found.modified)
+    there = (entry.size, entry.modified, modes.is_executable(tx, entry.id))
+    return there == (found.stamp.size, found.modified, found.executable)
 
 
 # -- writing ---------------------------------------------------------------------------
@@ -196,7 +210,11 @@ def take_in(
     for one in found:
         path, new = into.child(one.path), read.get(one.path)
         try:
-            made[path], events = _decide(path, new, one, at(path), at(path.parent))
+            occupant = at(path)
+            known = occupant is not None and path not in made and modes.is_executable(work.tx, occupant.id)
+            made[path], events = _decide(path, new, one, occupant, at(path.parent))
+            if new is not None:
+                events += rules.set_executable(made[path], one.executable, known=known)
         except rules.REFUSALS as error:
             report.skipped.append(Skipped(one.path, error.message))
             continue

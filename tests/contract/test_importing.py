@@ -249,3 +249,29 @@ async def test_export_keeps_modes_to_the_umask(store: Store, source: Path, tmp_p
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "out" / "a.txt").stat().st_mode) == 0o640
+
+
+def is_program(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IXUSR)
+
+
+async def test_programs_come_in_and_go_out(store: Store, source: Path, tmp_path: Path) -> None:
+    for name in ("a.sh", "b.sh", "empty.sh"):
+        put(source, name, b"" if name == "empty.sh" else b"one")
+    (source / "a.sh").chmod(0o755)
+    (source / "empty.sh").chmod(0o700)
+    await take_in(store, source)
+    before = store.offset
+    assert (await take_in(store, source)).files == 0
+    (source / "a.sh").chmod(0o644)
+    (source / "b.sh").chmod(0o755)
+    assert (await take_in(store, source)).files == 2
+    events = await store.read(lambda tx: log.after(tx, before))
+    assert [type(one.event).__name__ for one in events] == ["ExecutableChanged", "ExecutableChanged"]
+    await export(store, ROOT, None, tmp_path / "now", quiet, force=False)
+    await export(store, ROOT, before, tmp_path / "then", quiet, force=False)
+    programs = {
+        name: [file.name for file in sorted((tmp_path / name).iterdir()) if is_program(file)]
+        for name in ("now", "then")
+    }
+    assert programs == {"now": ["b.sh", "empty.sh"], "then": ["a.sh", "empty.sh"]}

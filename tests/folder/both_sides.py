@@ -7,21 +7,23 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from evstore import rules
 from evstore.checkpoints import Checkpoints
 from evstore.contents import Contents, Save
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError
-from evstore.events import Author
+from evstore.events import Author, EntryId
 from evstore.folder.working import WorkingFolder
 from evstore.history import History
 from evstore.log import bodies
 from evstore.paths import ContentPath
-from evstore.projections import tree
-from evstore.store import Store
+from evstore.projections import modes, tree
+from evstore.store import Store, Work
 
 LONGEST = 30  # seconds that anything may take
 MAX_SIZE = 1_000_000
@@ -109,6 +111,24 @@ class BothSides:
 
         return await self.store.read(query)
 
+    async def programs(self) -> dict[str, EntryId]:
+        """The files that are executable, as the log says."""
+
+        def query(tx: Tx) -> dict[str, EntryId]:
+            found = ((tree.path_of(tx, entry), entry) for entry in modes.executables(tx))
+            return {path: entry for path, entry in found if path is not None}
+
+        return await self.store.read(query)
+
+    async def set_executable(self, path: str, executable: bool) -> None:
+        def command(work: Work) -> None:
+            entry = tree.entry_at(work.tx, ContentPath(path))
+            assert entry is not None
+            known = modes.is_executable(work.tx, entry.id)
+            work.append(rules.set_executable(entry, executable, known=known))
+
+        await self.store.write(command, Author.new(AUTHOR))
+
     async def text(self, path: str) -> bytes | None:
         await self.folder.look(ContentPath(path))
         entry = await self.contents.exists(ContentPath(path))
@@ -134,6 +154,11 @@ class BothSides:
                     found[self._path(place, name)] = digest(Path(place, name).read_bytes())
         return found
 
+    def executable(self) -> set[str]:
+        """The files that the disk says so of."""
+        files = (path for path, found in self.disk().items() if found is not None)
+        return {path for path in files if (self.root / path).stat().st_mode & stat.S_IXUSR}
+
     def _path(self, place: str, name: str) -> str:
         return (Path(place) / name).relative_to(self.root).as_posix()
 
@@ -154,7 +179,11 @@ class BothSides:
     async def agree_by_themselves(self) -> Tree:
         """As `agree`, without asking the folder to look: it has to hear of it."""
         async with asyncio.timeout(LONGEST):
-            while await self.tree() != self.disk() or self.folder._agenda:
+            while (
+                await self.tree() != self.disk()
+                or (await self.programs()).keys() != self.executable()
+                or self.folder._agenda
+            ):
                 await asyncio.sleep(0.05)
         return await self.are_equal()
 
@@ -165,6 +194,8 @@ class BothSides:
             for path in logged.keys() | disk.keys()
             if logged.get(path, "absent") != disk.get(path, "absent")
         }
+        if self.folder._disk.keeps_modes:
+            assert (await self.programs()).keys() == self.executable()
         self.must_have |= {found for found in disk.values() if found is not None}
         return disk
 

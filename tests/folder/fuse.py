@@ -40,6 +40,7 @@ NOTHING = (
 OPENED = bytes(16)
 BAD_SECTOR = b"bad sector"  # what stands after this in a file can't be read
 LARGEST = 128 * 1024  # bytes of one write
+MODELESS = "modeless"  # a kind that also has one mode for all files
 
 
 @dataclass(eq=False)
@@ -65,8 +66,9 @@ def same(name: str) -> str:
 
 
 class Server:
-    def __init__(self, device: int) -> None:
+    def __init__(self, device: int, kind: str) -> None:
         self.device = device
+        self.has_modes = kind != MODELESS
         self.nodes = {1: Node(1, stat.S_IFDIR | 0o777)}
         self.operations: dict[int, Callable[[Node, bytes], bytes]] = {
             1: self.lookup,
@@ -141,7 +143,7 @@ class Server:
         return made.entry()
 
     def create(self, node: Node, body: bytes) -> bytes:
-        mode = struct.unpack_from("=I", body, 4)[0]
+        mode = struct.unpack_from("=I", body, 4)[0] if self.has_modes else stat.S_IFREG | 0o777
         return self.add(node, text(body[16:]), mode).entry() + OPENED
 
     def remove(self, node: Node, body: bytes) -> bytes:
@@ -165,7 +167,7 @@ class Server:
 
     def setattr(self, node: Node, body: bytes) -> bytes:
         valid, _, _, size, _, _, mtime, _, _, ns, _, mode = struct.unpack_from("=II6Q4I", body)
-        if valid & 1:
+        if valid & 1 and self.has_modes:
             node.mode = mode
         if valid & 8:
             node.body[:] = node.body[:size].ljust(size, b"\0")
@@ -227,7 +229,7 @@ def main(at: str, kind: str) -> None:
     if libc.mount(b"evstore-test", os.fsencode(at), f"fuse.{kind}".encode(), 0, options.encode()) != 0:
         sys.exit(os.strerror(ctypes.get_errno()))
     print("ready", flush=True)
-    Server(device).serve()
+    Server(device, kind).serve()
 
 
 if __name__ == "__main__":

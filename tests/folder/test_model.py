@@ -50,6 +50,7 @@ deeds = st.tuples(
             "turn",
             "link",
             "touch",
+            "mode",
             "sneak",
             "date",
         ]
@@ -202,6 +203,8 @@ class Sides(RuleBasedStateMachine):
             os.link(file, new)
         elif what == "touch":
             os.utime(file)
+        elif what == "mode":
+            file.chmod(file.stat().st_mode ^ 0o111)
         elif what == "date":
             os.utime(file, (one, [0, 4_000_000_000, 10][other % 3]))
         elif what == "sneak":  # other bytes of the same size and date

@@ -58,6 +58,17 @@ def test_a_log_elsewhere(tmp_path: Path) -> None:
         assert refused.stderr.endswith(f"the folder was last served with --db {db}\n"), command
 
 
+def test_a_mode_that_has_changed(folder: Path) -> None:
+    with serving(folder):
+        pass
+    (folder / "a.txt").chmod(0o755)
+    result = evstore("status", "--json", cwd=folder)
+    assert (result.returncode, json.loads(result.stdout)["changed"]) == (1, ["a.txt"])
+    with serving(folder):
+        pass
+    assert answer("status", cwd=folder)["changed"] == []
+
+
 def test_no_log(tmp_path: Path) -> None:
     result = evstore("status", cwd=tmp_path)
     assert result.returncode == 1
