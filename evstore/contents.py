@@ -96,6 +96,9 @@ class Contents:
         await self._store.look(path, Depth.ITSELF)
         return await self._store.read(lambda tx: tree.entry_at(tx, path))
 
+    def check_readable(self, path: ContentPath) -> None:
+        """Raise Closed when what is at `path` now may not be read, whatever the log has of it."""
+
     def mark(self, path: ContentPath) -> tuple[int, int] | None:
         """What changes with a directory's members where that can happen without an event; None when there is nothing such."""
         return None

@@ -19,6 +19,7 @@ from pathlib import Path
 from evstore.disk import trash
 from evstore.disk.errors import (
     Changed,
+    Closed,
     FolderFailed,
     FolderFull,
     FolderGone,
@@ -35,9 +36,11 @@ from evstore.disk.errors import (
 from evstore.disk.found import Found, Scan, Skipped, Stamp, What
 from evstore.disk.inside import Inside, is_spelt, names_of, other_spellings
 from evstore.disk.looking import (
+    EFFECTIVE,
     Replacing,
     called,
     check_file,
+    check_readable,
     check_replaceable,
     check_spelling,
     look_in,
@@ -53,6 +56,7 @@ from evstore.paths import ContentPath, check_name, check_path
 
 __all__ = [
     "Changed",
+    "Closed",
     "Disk",
     "FolderFailed",
     "FolderFull",
@@ -127,6 +131,21 @@ class Disk:
             return None
         except OSError as error:
             raise when_reading(error, path) from None
+
+    def check_readable(self, path: ContentPath) -> None:
+        """Raise Closed when there is a file or a directory that may not be read, or a way to it that may not be gone.
+
+        One call of the system in general, for it is made on the event loop for each read.
+        """
+        try:
+            if os.access(self._top + path, os.R_OK, effective_ids=EFFECTIVE):
+                return
+            with self._parent(path) as (directory, name):
+                check_readable(directory, name)
+        except PermissionError as error:
+            raise when_reading(error, path) from None
+        except (OSError, ValueError, NotFound, FolderGone):
+            return  # nothing is there, or nobody can know
 
     def scan(self, path: ContentPath) -> Scan:
         """What is in one directory. Raises NotFound, Unreadable, FolderGone."""

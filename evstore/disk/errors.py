@@ -28,6 +28,10 @@ class Unreadable(EvstoreError):
         super().__init__(f"{shown(path)} {self.why}")
 
 
+class Closed(Unreadable):
+    """That may not be read."""
+
+
 class Occupied(Exists):
     """Something else is there on the disk."""
 
@@ -73,7 +77,8 @@ def when_reading(error: OSError, path: str) -> EvstoreError:
     """The error for a read of `path` that ended in `error`."""
     if error.errno in MISSING:
         return missing(path)
-    return Unreadable(path, sentence(error))
+    kind = Closed if error.errno in NOT_ALLOWED else Unreadable
+    return kind(path, sentence(error))
 
 
 def when_writing(error: OSError, path: str) -> EvstoreError:

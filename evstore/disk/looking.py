@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Literal
@@ -49,6 +50,15 @@ def check_file(path: ContentPath, found: os.stat_result) -> None:
     """Raise Unreadable unless it is a regular file."""
     if not stat.S_ISREG(found.st_mode):
         raise Unreadable(path, f"{called(found)} on the disk")
+
+
+def check_readable(directory: int, name: str) -> None:
+    """Raise PermissionError for a file or a directory, and no link, that may not be read. Raises OSError."""
+    found = look_in(directory, name)
+    if found is None or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        return
+    if not os.access(name, os.R_OK, dir_fd=directory, effective_ids=EFFECTIVE):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def check_spelling(directory: int, path: ContentPath, name: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
-from evstore.disk.disk import Disk, Found, Scan, Unreadable, What
+from evstore.disk.disk import Closed, Disk, Found, Scan, Unreadable, What
 from evstore.engine.base import Tx
 from evstore.errors import NotFound, Stopped
 from evstore.events import ROOT, Digest, EntryId, Kind
@@ -184,7 +184,10 @@ class _Comparison:
         entry = tree.member(self._tx, above.entry, path.name)
         if entry is None or tree.kind_of(self._tx, entry) is not Kind.DIRECTORY:
             return None
-        found = self._disk.look(path)
+        try:
+            found = self._disk.look(path)
+        except Closed:
+            return None
         return _Place(entry, path) if found is not None and found.what is What.DIRECTORY else None
 
     def _wait_for(self, directory: _Place) -> None:
@@ -297,7 +300,11 @@ class _Comparison:
             if is_directory != (found.what is What.DIRECTORY):
                 continue
             path = tree.path_of(self._tx, entry)
-            if path is not None and (there := self._disk.look(path)) is not None and there.what is found.what:
+            try:
+                there = None if path is None else self._disk.look(path)
+            except Closed:
+                continue  # it stands where nobody may look
+            if there is not None and there.what is found.what:
                 continue  # a hard link, or something new under the old name, which keeps the entry
             if self._holds(entry, found) if is_directory else found.stamp.is_moved(known.stamp):
                 return entry

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from evstore.disk.disk import Disk, Found, What
+from evstore.disk.disk import Closed, Disk, Found, What
 from evstore.events import Author, Kind
 from evstore.folder import to_log
 from evstore.folder.comparing import Comparer, Differences, Gone, Trust
@@ -124,7 +124,10 @@ class TakingIn:
         return still, again
 
     def _is_as(self, found: Found, again: set[ContentPath], *, only_inode: bool = False) -> bool:
-        there = self._disk.look(found.path)
+        try:
+            there = self._disk.look(found.path)
+        except Closed:
+            there = None
         if there is not None and there.what is found.what:
             same = there.stamp.inode == found.stamp.inode if only_inode else there.stamp == found.stamp
         else:
@@ -134,7 +137,11 @@ class TakingIn:
         return same
 
     def _is_gone(self, one: Gone, again: set[ContentPath]) -> bool:
-        there = self._disk.look(one.path)
+        try:
+            there = self._disk.look(one.path)
+        except Closed:
+            again.add(one.path.parent)
+            return False
         if there is None or (there.what is What.DIRECTORY) != (one.kind is Kind.DIRECTORY):
             return True
         if self._comparer.is_left_out(there):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from evstore.disk.disk import Changed, Disk, Found, Occupied, Stamp, What
+from evstore.disk.disk import Changed, Closed, Disk, Found, Occupied, Stamp, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import EvstoreError
@@ -236,14 +236,19 @@ class Writer:
         if found is None:
             return
         if found.what is What.FILE and (
-            (known is not None and known.stamp == found.stamp)
-            or has_body(tx, read_digest(self._disk, path)[0])
+            (known is not None and known.stamp == found.stamp) or self._is_in_log(tx, path)
         ):
             self._disk.remove_file(path)
         else:
             self._disk.discard(path, trash_name(path))
         self._state.note(entry, None)
         outcome.written.add(path)
+
+    def _is_in_log(self, tx: Tx, path: ContentPath) -> bool:
+        try:
+            return has_body(tx, read_digest(self._disk, path)[0])
+        except Closed:
+            return False
 
     def _set_aside(self, found: Found, outcome: Outcome) -> None:
         """Give something unknown that is in the way another name; it will be taken in under that."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evstore.disk.disk import Disk, FolderGone, What
-from evstore.disk.errors import NoVersions
+from evstore.disk.errors import Closed, NoVersions
 from evstore.disk.found import NS, TICK, Stamp
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError, Forbidden, Stopping
@@ -242,6 +242,8 @@ class WorkingFolder:
         try:
             if self._looks:
                 await self._look(path, depth)
+        except Closed:
+            return  # nobody can take in what is there
         except EvstoreError as error:
             self._put_off({path, path.parent}, error)
 

@@ -19,6 +19,8 @@ def current(handler: Handler) -> Handler:
         if "at" not in query:
             path = await _path(request)
             await app.store.look(path)
+            if query.get("content") != "0":
+                app.contents.check_readable(path)
             if app.kernel_output.may_wait and query.get("content") != "0":
                 await app.kernel_output.before_reading(path)
         return await handler(request)

@@ -162,7 +162,9 @@ async def _prepare(store: Store, disk: Disk, into: ContentPath, batch: list[Foun
     changed = batch
     if store.offset > 0:
         changed = await store.read(
-            lambda tx: [one for one in batch if not _is_same(tx, tree.entry_at(tx, into.child(one.path)), one)]
+            lambda tx: [
+                one for one in batch if not _is_same(tx, tree.entry_at(tx, into.child(one.path)), one)
+            ]
         )
     files = [one for one in changed if one.what is What.FILE]
     reading = await read(store, disk, files, Author.new(ACTOR))

@@ -338,37 +338,101 @@ def bound_by_permissions() -> Generator[None]:
         assert libc.capset(header, was) == 0
 
 
-async def test_what_may_not_be_read_or_written(start_server: StartServer, tmp_path: Path) -> None:
+async def test_what_may_not_be_read(start_server: StartServer, tmp_path: Path) -> None:
+    """It is there, and that is all that anybody learns; what may be done without reading it is done."""
     folder = tmp_path / "folder"
     (folder / "closed").mkdir(parents=True)
     (folder / "closed/file").write_text(SECRET)
-    (folder / "fixed").mkdir()
-    (folder / "fixed/file").write_text("fixed")
     (folder / "secret").write_text(SECRET)
     (folder / "well").write_text("well")
-    for path, mode in (("closed", 0), ("secret", 0), ("fixed", 0o555)):
-        (folder / path).chmod(mode)
+    (folder / "closed").chmod(0)
+    (folder / "secret").chmod(0)
     with bound_by_permissions():
         server = await start_server()
-        await until_listed(server, "well", "fixed")
+        assert await until_listed(server, "well") == {"closed": "directory", "secret": "file", "well": "file"}
+        requests: list[tuple[str, str, dict[str, object]]] = [
+            ("GET", "/api/contents/{}", {}),
+            ("GET", "/files/{}", {}),
+            ("GET", "/nbconvert/html/{}", {}),
+            ("GET", "/api/history/versions/{}", {}),
+            ("GET", "/api/history/diff/{}?from=1", {}),
+            ("GET", "/api/contents/{}?at=1", {}),
+            ("POST", "/api/contents/{}/checkpoints", {}),
+            ("POST", "/api/contents/{}/checkpoints/1", {}),
+            ("POST", "/api/contents", {"json": {"copy_from": "{}"}}),
+            ("PUT", "/api/contents/{}", {"json": TEXT}),
+        ]
         for path in ("secret", "closed/file"):
-            for reply in [
-                await ask(server, "GET", f"/api/contents/{path}"),
-                await ask(server, "GET", f"/files/{path}"),
-                await save(server, path, "other"),
-            ]:
-                assert reply.status in (403, 404, 200, 201), reply.text
-                assert SECRET.encode() not in reply.body
+            for method, where, more in requests:
+                if "json" in more:
+                    more = {"json": {k: str(v).format(path) for k, v in dict(more["json"]).items()}}
+                reply = await ask(server, method, where.format(path), **more)
+                assert (reply.status, where) == (403, where), reply.text
+                assert SECRET.encode() not in reply.body and os.fsencode(tmp_path) not in reply.body
+        assert (await ask(server, "GET", "/api/contents/secret")).json() == {
+            "message": "secret can't be read (Permission denied)",
+            "reason": None,
+        }
+        assert (await ask(server, "GET", "/api/contents/closed")).status == 403
+        for path in ("secret", "closed"):
+            assert (await ask(server, "GET", f"/api/contents/{path}?content=0")).json()["name"] == path
+        assert (await ask(server, "GET", "/api/contents/secret/checkpoints")).json() == []
+        reply = await ask(server, "PATCH", "/api/contents/secret", json={"path": "renamed"})
+        assert reply.status == 200, reply.text
+        assert (await ask(server, "DELETE", "/api/contents/renamed")).status == 204
+        assert (await save(server, "well", "better")).status == 200
+        (folder / "closed").chmod(0o755)
+        while (await ask(server, "GET", "/api/contents/closed/file")).status != 200:
+            await asyncio.sleep(0.05)
+        assert await text_of(server, "closed/file") == SECRET
+        assert await listing(server, "closed") == {"file": "file"}
+
+
+async def test_what_was_closed_later(start_server: StartServer, tmp_path: Path) -> None:
+    """Its versions are there; what it is now, nobody knows."""
+    folder = tmp_path / "folder"
+    (folder / "d").mkdir(parents=True)
+    for path in ("a", "b", "d/file"):
+        (folder / path).write_text(path)
+    with bound_by_permissions():
+        server = await start_server()
+        for path in ("a", "b", "d/file"):
+            assert await text_of(server, path) == path
+        for path in ("a", "b", "d"):
+            (folder / path).chmod(0)
+        for path in ("a", "d/file", "d"):
+            reply = await ask(server, "GET", f"/api/contents/{path}")
+            assert reply.status == 403, reply.text
+            reply = await ask(server, "GET", f"/api/history/versions/{path}")
+            assert "EntryCreated" in [one["event"] for one in reply.json()["versions"]]
+        head = server.services.store.offset
+        for path in ("a", "d/file"):
+            assert await text_of(server, f"{path}?at={head}") == path
+        assert set(await listing(server)) == {"a", "b", "d"}
+        assert (await save(server, "a", "new")).status == 403
+        assert (await ask(server, "PATCH", "/api/contents/a", json={"path": "c"})).status == 200
+        assert (await ask(server, "DELETE", "/api/contents/b")).status == 204
+        assert sorted(file.name for file in folder.iterdir()) == [".evstore", "c", "d"]
+        (trashed,) = (folder / ".evstore/trash").iterdir()  # its bytes may be in no version
+        assert trashed.name.endswith("-b")
+        (folder / "c").chmod(0o644)
+        assert await text_of(server, "c") == "a"
+        (folder / "d").chmod(0o755)
+        assert await text_of(server, "d/file") == "d/file"
+
+
+async def test_what_may_not_be_written(start_server: StartServer, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "fixed").mkdir(parents=True)
+    (folder / "fixed/file").write_text("fixed")
+    (folder / "fixed").chmod(0o555)
+    with bound_by_permissions():
+        server = await start_server()
+        await until_listed(server, "fixed")
         for method, where in (("PUT", "fixed/new"), ("PUT", "fixed/file"), ("DELETE", "fixed/file")):
             reply = await ask(server, method, f"/api/contents/{where}", json=TEXT)
             assert reply.status == 403, reply.text
         assert await text_of(server, "fixed/file") == "fixed"
-        assert (await save(server, "well", "better")).status == 200
-        (folder / "closed").chmod(0o755)
-        while await listing(server, "closed") != {"file": "file"}:
-            await asyncio.sleep(0.05)
-        assert await text_of(server, "closed/file") == SECRET
-    assert SECRET in [file.read_text() for file in folder.iterdir() if file.is_file()]  # put aside, at most
 
 
 async def test_directories_in_directories_in_directories(server: Server) -> None:

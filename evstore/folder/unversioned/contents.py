@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from evstore import naming, rules
 from evstore.contents import Contents, Found, Listing, Save, Saved
-from evstore.disk.errors import FolderGone, NoVersions, Unreadable
+from evstore.disk.errors import Closed, FolderGone, NoVersions, Unreadable
 from evstore.entry import Entry
 from evstore.errors import EvstoreError, Invalid, NotFound
 from evstore.events import Author, Offset
@@ -63,7 +63,7 @@ class FolderContents(Contents):
             if there is None:
                 raise
             if at is not None:
-                raise NotFound(self._no_versions(there)) from None
+                raise self._without_versions(there) from None
             return Found(there, False, NEVER)
 
     async def list(self, path: ContentPath, at: Moment | None = None) -> Listing:
@@ -89,6 +89,9 @@ class FolderContents(Contents):
         if not more:
             return listing
         return listing._replace(members=sorted([*listing.members, *more], key=lambda one: one.name))
+
+    def check_readable(self, path: ContentPath) -> None:
+        self._disk.check_readable(path)
 
     def mark(self, path: ContentPath) -> tuple[int, int] | None:
         try:
@@ -134,6 +137,7 @@ class FolderContents(Contents):
         return self._disk.why(path, is_directory=is_directory, size=size) is None
 
     async def save(self, path: ContentPath, wish: Save, author: Author) -> Saved:
+        self.check_readable(path)  # what nobody can read, nobody can keep
         if self.has_versions(path, size=wish.body.size):
             try:
                 return await super().save(path, wish, author)
@@ -195,6 +199,7 @@ class FolderContents(Contents):
             raise NotFound(f"No such file or directory: {path}")
         is_link = await self._do(self._disk.links.is_link, path)
         would = not is_link and self.has_versions(to, is_directory=there.is_directory, size=there.size or 0)
+        would = would and self._closed(path) is None  # or it would have none either
         if would and await super().exists(to.parent) is not None:
             raise NoVersions(f"{self._no_versions(there)} As {to} it would have some: copy it instead.")
         await self._do(self._disk.rename, path, to)
@@ -263,11 +268,21 @@ class FolderContents(Contents):
         reason = LINK if there.linked else self._disk.why(there.path) or "it lies on the disk alone"
         return f"{there.path} has no versions: {reason}."
 
+    def _without_versions(self, there: OnDisk) -> EvstoreError:
+        return self._closed(there.path) or NotFound(self._no_versions(there))
+
+    def _closed(self, path: ContentPath) -> Closed | None:
+        try:
+            self.check_readable(path)
+        except Closed as closed:
+            return closed
+        return None
+
     async def explain(self, path: ContentPath, error: EvstoreError) -> EvstoreError:
         """Why the log, which has said `error`, knows nothing of `path`: it is on the disk alone, or it is nowhere."""
         there = await self._find(path)
         if there is not None:
-            return NotFound(self._no_versions(there))
+            return self._without_versions(there)
         return error if isinstance(error, NotFound) else NotFound(f"No such file or directory: {path}")
 
     async def _do(self, work: Callable[..., T], *args: object, **options: object) -> T:

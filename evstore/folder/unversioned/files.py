@@ -17,7 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from evstore import naming
-from evstore.disk.disk import Changed, Disk, Found, Stamp, What
+from evstore.disk.disk import Changed, Closed, Disk, Found, Stamp, What
 from evstore.errors import TooLarge, Unprocessable
 from evstore.events import Digest
 from evstore.folder.unversioned.entries import OnDisk, on_disk
@@ -88,10 +88,7 @@ class Unversioned:
             return None if target is None else on_disk(path, target, linked=True)
         if found.what is What.OTHER:
             return None
-        is_directory = found.what is What.DIRECTORY
-        if self._ignore.why(path, is_directory=is_directory, size=found.stamp.size) is None:
-            return None  # it will be in the log in a moment
-        return on_disk(path, found, linked=False)
+        return None if self._is_for_log(found) else on_disk(path, found, linked=False)
 
     def beside(self, directory: ContentPath, known: Container[str]) -> tuple[list[OnDisk], bool]:
         """What a directory of the log holds besides the names that the log has (`known`).
@@ -105,12 +102,26 @@ class Unversioned:
             if name in known or found.what is What.OTHER:
                 continue
             passing = passing or not naming.unlisted(name)
-            is_directory = found.what is What.DIRECTORY
             if found.what is What.LINK:
                 members += self._linked(found.path, found)
-            elif self._ignore.why(found.path, is_directory=is_directory, size=found.stamp.size):
+            elif not self._is_for_log(found):
                 members.append(on_disk(found.path, found, linked=False))
         return members, passing
+
+    def _is_for_log(self, found: Found) -> bool:
+        """Whether the log will have it in a moment."""
+        is_directory = found.what is What.DIRECTORY
+        if self._ignore.why(found.path, is_directory=is_directory, size=found.stamp.size) is not None:
+            return False
+        try:
+            self.check_readable(found.path)
+        except Closed:
+            return False
+        return True
+
+    def check_readable(self, path: ContentPath) -> None:
+        """Raises Closed, as `Disk.check_readable`."""
+        self._disk.check_readable(path)
 
     def members(self, directory: OnDisk) -> list[OnDisk]:
         """All that a directory holds that a client may see. Raises as `find`, NotFound."""

@@ -33,6 +33,7 @@ class FolderCheckpoints(Checkpoints):
             entry = await self._contents.exists(path)
             if entry is None or entry.versioned or entry.is_directory:
                 raise await self._contents.explain(path, error) from None
+            self._contents.check_readable(path)
             return Checkpoint(NONE, entry.modified, label)
 
     async def restore(self, path: ContentPath, offset: int, author: Author) -> None:
