@@ -7,5 +7,5 @@ a notebook is executed.
 
     converter.py   the service: who converts next, how long, how many at once      process.py   one worker, from outside
     worker.py      the same worker, from inside: a job comes, an answer goes       frames.py    how both talk
-    exporting.py   the one place that calls nbconvert
+    exporting.py   the one place that calls nbconvert            pictures.py  those that lie beside the notebook
 """

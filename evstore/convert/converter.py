@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 
 from evstore.convert.frames import Header
-from evstore.convert.jobs import Converted, Job
+from evstore.convert.jobs import Converted, FindPictures, Job
 from evstore.convert.process import Worker
 from evstore.errors import Busy, CannotConvert, Invalid, NotFound, NotInstalled, Stopping
 
@@ -54,8 +54,8 @@ class Converter:
                         pass  # a worker says what it has when it starts
             return self._exporters
 
-    async def convert(self, job: Job) -> Converted:
-        """Convert a notebook; cancelling this stops it.
+    async def convert(self, job: Job, find: FindPictures | None = None) -> Converted:
+        """Convert a notebook; cancelling this stops it. `find` gets the pictures that it refers to, where there are any.
 
         Raises NotFound for an unknown format, Invalid for what is no notebook, Busy when too many
         wait, Stopping, CannotConvert, and NotInstalled when the format needs what is missing here.
@@ -69,7 +69,13 @@ class Converter:
         wish = asdict(replace(job, format=format, body=b""))
         del wish["body"]
         async with self._turn() as worker:
-            header, body = await self._ask(worker, {"do": "convert", **wish}, job.body, self._limit)
+            parts = {"": job.body}
+            if find is not None:
+                asked = {"do": "pictures", "format": format}
+                header, _ = await self._ask(worker, asked, job.body, self._limit)
+                parts |= await find(header["pictures"]) if header["pictures"] else {}
+            wish |= {"do": "convert", "sizes": {name: len(part) for name, part in parts.items()}}
+            header, body = await self._ask(worker, wish, b"".join(parts.values()), self._limit)
         del header["state"]
         return Converted(**header, body=body)
 

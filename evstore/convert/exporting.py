@@ -18,14 +18,23 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from jupyter_core.paths import jupyter_config_dir
+from nbconvert.exporters import (
+    ASCIIDocExporter,
+    HTMLExporter,
+    LatexExporter,
+    MarkdownExporter,
+    RSTExporter,
+)
 from nbconvert.exporters import base as _untyped_base
 from nbconvert.utils.pandoc import PandocMissing
 from traitlets.config import Config
 
-from evstore.convert.jobs import Converted, Job
+from evstore.convert import pictures
+from evstore.convert.jobs import Converted, Job, Pictures
 from evstore.notebooks import library
 
 _base = cast("Any", _untyped_base)
+_WITH_PICTURES = (HTMLExporter, LatexExporter, MarkdownExporter, RSTExporter, ASCIIDocExporter)
 
 LONGEST = 300  # characters of a reason
 _MIMETYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
@@ -61,13 +70,23 @@ def mimetypes_of_exporters() -> dict[str, str]:
     return {name: str(exporter.output_mimetype or "") for name, exporter in exporters().items()}
 
 
-def export(job: Job) -> Converted:
-    """The notebook in another format. Raises BadNotebook, NotConverted, Missing."""
+def pictures_in(format: str, body: bytes) -> list[str]:
+    """The paths of the pictures that a notebook needs in this format beside itself. Raises BadNotebook."""
+    if not issubclass(exporters()[format], _WITH_PICTURES):
+        return []
+    try:
+        return pictures.wanted(_read(body))
+    except (AttributeError, KeyError, TypeError):
+        return []  # it is not valid: `export` will say so
+
+
+def export(job: Job, beside: Pictures | None = None) -> Converted:
+    """The notebook in another format, with the pictures from beside it. Raises BadNotebook, NotConverted, Missing."""
     if job.posted:
         job = _unwrap(job)
     nb = _read(job.body)
     try:
-        exporter, output, resources = _run(job, nb)
+        exporter, output, resources = _run(job, nb, beside or {})
     except Exception as error:
         if library.why_invalid(nb) is not None:
             raise BadNotebook(f"The notebook is not valid: {_sentence(error)}") from error
@@ -101,7 +120,7 @@ def _read(body: bytes) -> library.Node:
         raise BadNotebook(f"This can't be read as a notebook: {_sentence(error)}") from error
 
 
-def _run(job: Job, nb: library.Node) -> tuple[Any, str | bytes, dict[str, Any]]:
+def _run(job: Job, nb: library.Node, beside: Pictures) -> tuple[Any, str | bytes, dict[str, Any]]:
     _tame(nb)
     config = Config()
     config.ExecutePreprocessor.enabled = False
@@ -113,7 +132,11 @@ def _run(job: Job, nb: library.Node) -> tuple[Any, str | bytes, dict[str, Any]]:
     if job.modified is not None:
         modified = datetime.fromtimestamp(job.modified / 1_000_000, UTC)
         metadata["modified_date"] = f"{modified:%B} {modified.day}, {modified.year}"
-    resources = {"metadata": metadata, "config_dir": jupyter_config_dir()}
+    resources: dict[str, Any] = {"metadata": metadata, "config_dir": jupyter_config_dir()}
+    if issubclass(exporters()[job.format], HTMLExporter):
+        pictures.embed(nb, beside)
+    elif beside:
+        resources["outputs"] = pictures.rename(nb, beside)
     output, resources = exporter.from_notebook_node(nb, resources=resources)
     return exporter, output, resources
 

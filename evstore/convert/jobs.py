@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+Pictures = dict[str, bytes]  # by their paths, as the notebook has them
+FindPictures = Callable[[list[str]], Awaitable[Pictures]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any, BinaryIO, Literal
 
 from evstore.convert import frames
-from evstore.convert.jobs import Job
+from evstore.convert.jobs import Job, Pictures
 
 MEMORY = 4 * 1024**3  # bytes of data that a worker, and each program that it starts, may have
 GRACE = 5  # seconds past the time limit, after which a worker ends that nobody has killed
@@ -56,8 +56,12 @@ def answer(job: dict[str, Any], body: bytes) -> tuple[frames.Header, bytes]:
     try:
         if job["do"] == "list":
             return {"state": "done", "exporters": exporting.mimetypes_of_exporters()}, b""
+        if job["do"] == "pictures":
+            return {"state": "done", "pictures": exporting.pictures_in(job["format"], body)}, b""
+        pictures = _taken_apart(body, job.pop("sizes"))
+        body = pictures.pop("")
         del job["do"], job["limit"]
-        converted = asdict(exporting.export(Job(**job, body=body)))
+        converted = asdict(exporting.export(Job(**job, body=body), pictures))
         output = converted.pop("body")
         return {"state": "done", **converted}, output
     except exporting.BadNotebook as error:
@@ -70,6 +74,16 @@ def answer(job: dict[str, Any], body: bytes) -> tuple[frames.Header, bytes]:
         return {"state": "failed", "message": "The conversion takes more memory than it may have."}, b""
     except Exception as error:
         return {"state": "failed", "message": f"The conversion failed ({type(error).__name__})."}, b""
+
+
+def _taken_apart(body: bytes, sizes: dict[str, int]) -> Pictures:
+    """The notebook, named "", and the pictures that go with it: they come one after the other."""
+    parts: Pictures = {}
+    start = 0
+    for name, size in sizes.items():
+        parts[name] = body[start : start + size]
+        start += size
+    return parts
 
 
 def _private(descriptor: int, mode: Literal["rb", "wb"]) -> BinaryIO:

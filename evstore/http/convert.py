@@ -12,6 +12,7 @@ from evstore.http.connected import while_connected
 from evstore.http.files import attachment, sandboxed
 from evstore.http.incoming import read_body
 from evstore.http.paths import readable
+from evstore.http.pictures import Beside
 from evstore.http.redirect import redirect
 from evstore.http.reply import json_reply, moment
 from evstore.http.services import SERVICES, services
@@ -43,7 +44,8 @@ async def get(request: web.Request) -> web.Response:
         modified=entry.modified,
         sanitize=_sanitize(request) if format == "html" else None,
     )
-    converted = await while_connected(request, app.converter.convert(job))
+    beside = Beside(app, path.parent, at)
+    converted = await while_connected(request, app.converter.convert(job, beside.find))
     download = request.query.get("download", "").lower() in ("true", "1")
     response = render(request, converted, download=download)
     response.headers["Last-Modified"] = formatdate(entry.modified / 1_000_000, usegmt=True)

@@ -177,9 +177,10 @@ def test_a_worker_whose_server_is_gone_ends() -> None:
         idle.communicate(timeout=30)
         assert idle.returncode == 0
     ask = {"do": "convert", "format": "html", "name": "n.ipynb", "modified": None, "sanitize": None}
-    ask |= {"posted": False, "limit": 0.1}
+    body = json.dumps(HANGING).encode()
+    ask |= {"posted": False, "limit": 0.1, "sizes": {"": len(body)}}
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as busy:
-        busy.communicate(b"".join(frames.pack(ask, json.dumps(HANGING).encode())), timeout=60)
+        busy.communicate(b"".join(frames.pack(ask, body)), timeout=60)
         assert busy.returncode == -signal.SIGALRM
 
 

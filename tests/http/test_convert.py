@@ -224,9 +224,7 @@ async def test_converting_what_is_not_saved(server: Server) -> None:
     model = {"name": "dir/x.y.ipynb", "content": REPORT}
     reply = await server.fetch("POST", "nbconvert/markdown", json=model)
     assert reply.headers["Content-Disposition"] == "attachment; filename*=utf-8''x.y.zip"
-    assert (await server.fetch("POST", "nbconvert/script", json={"content": PLAIN})).text.endswith(
-        "2*6)\n\n"
-    ) or True
+    assert "print(2*6)" in (await server.fetch("POST", "nbconvert/script", json={"content": PLAIN})).text
 
 
 BAD = [
