@@ -179,7 +179,7 @@ async def test_what_may_not_be_changed_keeps_no_server_from_starting(
     part = both.root / "r"
     with mounted(part, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         await both.open()
-        for path in ("r/a.txt", "r/b.txt", "r/d/x.txt"):
+        for path in ("r/a.txt", "r/b.txt", "r/d/x.txt", "r/f/y.txt"):
             (both.root / path).parent.mkdir(exist_ok=True)
             both.write(path, path.encode())
         before = await both.agree()
@@ -190,6 +190,7 @@ async def test_what_may_not_be_changed_keeps_no_server_from_starting(
         await both.contents.move(ContentPath("r/b.txt"), ContentPath("r/c.txt"), author)
         await both.contents.move(ContentPath("r/d"), ContentPath("r/e"), author)
         await both.save("r/e/x.txt", b"newer")
+        await both.contents.move(ContentPath("r/f"), ContentPath("f"), author)
         await both.crash()
         remount(part, "ro")
         await both.open()
