@@ -140,11 +140,3 @@ def clear(tx: Tx) -> None:
     """Nothing is known of the folder any more: it is another one."""
     tx.execute("delete from folder_known")
     tx.execute("delete from folder")
-
-
-def forget_deleted(tx: Tx) -> None:
-    """Drop what is known of entries that stand nowhere any more."""
-    tx.execute(
-        "delete from folder_known where not exists (select 1 from places p where p.entry = folder_known.entry and p.until = ?)",
-        (tree.FOREVER,),
-    )

@@ -1,0 +1,81 @@
+"""A file is taken in when it is quiet: one that is being written is waited for, but not for ever, and not by those who read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from evstore.folder import agenda, comparing
+from evstore.paths import ContentPath
+from tests.folder.both_sides import BothSides, digest
+
+ROOT = ContentPath("")
+LONG_AGO = (1_000_000_000, 1_000_000_000)
+WRITTEN = ["EntryCreated", "FileSaved"]
+
+
+@pytest.fixture
+async def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BothSides]:
+    """To them everything is being written that was changed in the last hour."""
+    monkeypatch.setattr(comparing, "QUIET", 3600.0)
+    monkeypatch.setattr(agenda, "AT_THE_LATEST", 3600.0)
+    both = BothSides(tmp_path)
+    await both.open()
+    yield both
+    await both.agree()
+    await both.close()
+
+
+async def look(both: BothSides) -> bool:
+    """Compare the folder, as when something is heard of it; whether it is to be looked at again."""
+    return bool(await both.folder._take([ROOT]))
+
+
+async def test_what_is_being_written_is_waited_for(both: BothSides) -> None:
+    both.write("a.txt", b"half")
+    assert await look(both)
+    assert await both.tree() == {}
+    os.utime(both.root / "a.txt", LONG_AGO)
+    await look(both)
+    assert await both.tree() == {"a.txt": digest(b"half")}
+    both.write("a.txt", b"and the rest")
+    assert await look(both)
+    os.utime(both.root / "a.txt", LONG_AGO)  # as of an archive: it has just been written all the same
+    assert await look(both)
+    assert await both.tree() == {"a.txt": digest(b"half")}
+
+
+async def test_others_need_not_wait_for_it(both: BothSides) -> None:
+    (both.root / "d").mkdir()
+    for name in ("a.txt", "d/b.txt", "c.txt"):
+        both.write(name, name.encode())
+    os.utime(both.root / "c.txt", LONG_AGO)
+    assert await look(both)
+    assert set(await both.tree()) == {"c.txt", "d"}
+
+
+async def test_a_date_to_come_says_nothing(both: BothSides) -> None:
+    both.write("a.txt", b"one")
+    os.utime(both.root / "a.txt", (4_000_000_000, 4_000_000_000))
+    await look(both)
+    assert await both.tree() == {"a.txt": digest(b"one")}
+
+
+async def test_who_reads_it_does_not_wait(both: BothSides) -> None:
+    for text in (b"half", b"and the rest"):
+        both.write("a.txt", text)
+        assert await both.text("a.txt") == text
+    assert await both.events("a.txt") == [*WRITTEN, "FileSaved"]
+
+
+async def test_what_is_never_quiet_is_taken_in_the_end(
+    both: BothSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both.write("a.txt", b"half")
+    assert await look(both)
+    monkeypatch.setattr(agenda, "AT_THE_LATEST", 0.3)
+    await both.agree_by_themselves()
+    assert await both.events("a.txt") == WRITTEN
