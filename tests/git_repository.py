@@ -32,6 +32,11 @@ def git(folder: Path, *arguments: str, data: bytes = b"", **env: str) -> bytes:
     return done.stdout
 
 
+def git_program() -> str:
+    """Where the real one is, for a test that puts another in its place."""
+    return git(Path("/"), "--exec-path").decode().strip() + "/git"
+
+
 def new_repository(folder: Path) -> Path:
     folder.mkdir(parents=True)
     git(folder, "init", "--quiet", "--initial-branch=main")

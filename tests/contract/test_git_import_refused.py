@@ -11,7 +11,18 @@ from evstore.errors import Conflict, EvstoreError, Exists, Invalid, NotFound, No
 from evstore.events import CommitImported
 from evstore.store import Store
 from evstore.transfer.git.program import GitFailed
-from tests.git_repository import FILE, Step, build, commit, git, head, line, new_repository, write
+from tests.git_repository import (
+    FILE,
+    Step,
+    build,
+    commit,
+    git,
+    git_program,
+    head,
+    line,
+    new_repository,
+    write,
+)
 from tests.log_files import events_of, files_at, save, take_in
 
 
@@ -115,10 +126,6 @@ async def test_a_git_that_dies(store: Store, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     with pytest.raises(GitFailed, match=r"^git failed: no memory$"):
         await take_in(store, repository)
-
-
-def git_program() -> str:
-    return git(Path("/"), "--exec-path").decode().strip() + "/git"
 
 
 async def test_a_partial_clone(store: Store, tmp_path: Path) -> None:

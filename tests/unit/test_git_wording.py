@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evstore.transfer.git import wording
-from evstore.transfer.git.repository import IDENT
+from evstore.transfer.git.formats import IDENT
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 

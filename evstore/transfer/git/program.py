@@ -72,16 +72,18 @@ def run(folder: Path, *arguments: str, data: bytes = b"") -> bytes:
     return done.stdout
 
 
-def succeeds(folder: Path, *arguments: str) -> bool:
-    """Whether git says yes (exit code 0) to a question."""
-    done = subprocess.run(
-        command(folder, *arguments),
-        env=environment(folder),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    return done.returncode == 0
+def is_repository(folder: Path) -> bool:
+    """Whether there is a repository in just this folder.
+
+    Raises GitFailed for one that git does not touch, such as somebody else's, NotInstalled.
+    """
+    try:
+        run(folder, "rev-parse", "--git-dir")
+    except GitFailed as failed:
+        if "not a git repository" in failed.message:
+            return False
+        raise
+    return True
 
 
 def complaint(stderr: bytes, code: int) -> str:

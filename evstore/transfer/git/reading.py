@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections.abc import Coroutine, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,13 +12,14 @@ from typing import Any, TypeVar
 from evstore.disk.looking import BAD_NAME
 from evstore.errors import Invalid
 from evstore.events import Author
-from evstore.ingest import WHOLE, ingest
+from evstore.ingest import WHOLE, ingest, store_ahead
 from evstore.log import bodies
 from evstore.log.bodies import Body
 from evstore.paths import ContentPath, check_path
 from evstore.store import Store
+from evstore.transfer.git.formats import LINK, PROGRAM, SUBMODULE, Change, Commit, Step
 from evstore.transfer.git.replaying import Put
-from evstore.transfer.git.repository import PROGRAM, Change, Commit, Object, Repository, Step, Tag
+from evstore.transfer.git.repository import Object, Repository, Tag
 from evstore.units import MIB
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ ACTOR = "import"  # of chunks, which no event names yet
 OWN = ".evstore"  # in the served folder: where the log itself is
 BATCH_COMMITS = 200  # are written in one transaction
 BATCH_BYTES = 8 * MIB  # of files that are held in memory; what is more is stored ahead
-KINDS = {"120000": "a symbolic link", "160000": "a submodule"}  # by git's mode: what is no file
+KINDS = {LINK: "a symbolic link", SUBMODULE: "a submodule"}  # by git's mode: what is no file
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class Reader:
     loop: asyncio.AbstractEventLoop
     signed: int = 0
     skipped: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
-    _bodies: list[Body] = field(default_factory=list[Body])  # held in memory
-    _held: int = 0  # bytes of them
+    _held: list[Body] = field(default_factory=list[Body])  # bodies that are in memory
+    _weight: int = 0  # bytes of them
 
     def batches(self, newest: str, after: str | None) -> Generator[list[Ready]]:
         """The commits up to `newest`, those after `after` if it is given."""
         with closing(self.repository.steps(newest, after)) as steps:
             while batch := [self._read(step) for step in islice(steps, BATCH_COMMITS)]:
-                self._bodies, self._held = [], 0
+                self._let_go()
                 yield batch
 
     def _read(self, step: Step) -> Ready:
@@ -108,19 +108,16 @@ class Reader:
         if found.size > WHOLE:
             return self._wait(ingest(self.store, found, found.size, Author.new(ACTOR), notebook=notebook))
         body = bodies.prepare(found.read(), self.store.known, notebook=notebook)
-        self._bodies.append(body)
-        self._held += body.weight
-        if self._held > BATCH_BYTES:
-            self._store_ahead()
+        body.plain = None  # its chunks suffice
+        self._held.append(body)
+        self._weight += body.weight
+        if self._weight > BATCH_BYTES:
+            self._wait(store_ahead(self.store, self._held, Author.new(ACTOR)))
+            self._let_go()
         return body
 
-    def _store_ahead(self) -> None:
-        """Store the chunks of what is held, so that no more than their ids stays in memory."""
-        chunks = [chunk for body in self._bodies for chunk in body.chunks]
-        stored = self._wait(self.store.put_chunks(chunks, Author.new(ACTOR)))
-        for body in self._bodies:
-            body.ids, body.chunks = array("Q", (stored[chunk.digest] for chunk in body.chunks)), []
-        self._bodies, self._held = [], 0
+    def _let_go(self) -> None:
+        self._held, self._weight = [], 0
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()

@@ -8,52 +8,20 @@ what it says of a merge is for those who have the other parents, too.)
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from evstore.errors import NotFound
 from evstore.transfer.git import program
+from evstore.transfer.git.formats import Commit, Step, TagObject, to_commit, to_steps, to_tag
 from evstore.transfer.git.program import GitFailed, Process
 from evstore.units import MIB
 
-IDENT = re.compile(r"([^<>\n\0]* )?<[^<>\n\0]*> \d+ [+-]\d+")
-LAST_RESORT = "ISO-8859-1"  # for text that is not in the encoding that it claims: every byte is some letter
 BLOCK = 64 * 1024  # bytes of a listing that are read at a time
 SKIPPED = MIB  # bytes of an object that are read and dropped at a time
-FILE, PROGRAM, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
-
-
-class Change(NamedTuple):
-    """What a commit did to one path. Modes are git's, in octal; `000000` is none: not there."""
-
-    old_mode: str
-    mode: str
-    blob: str  # the id of the bytes
-    path: bytes
-    source: bytes | None = None  # the path that it had before
-
-
-class Step(NamedTuple):
-    """A commit of the line, and what it changed against its first parent."""
-
-    commit: str
-    changes: list[Change]
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Who, when and why. Identities are `Name <email> seconds zone`; `encoding` is None for UTF-8."""
-
-    author: str
-    committer: str
-    message: str
-    encoding: str | None
-    is_signed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +38,10 @@ class Repository:
     """A repository that is open for reading. Close it."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises NotFound when there is no repository in `folder`, NotInstalled without git."""
+        """Raises NotFound when there is no repository in `folder`, and as `is_repository`."""
         self._folder = folder
-        try:
-            program.run(folder, "rev-parse", "--git-dir")
-        except GitFailed as failed:
-            if "not a git repository" not in failed.message:
-                raise  # such as one that belongs to somebody else, about which git has a word to say
-            raise NotFound(f"There is no git repository in {folder}.") from None
+        if not program.is_repository(folder):
+            raise NotFound(f"There is no git repository in {folder}.")
         self._objects = Process(folder, ("cat-file", "--batch"))
         self._open: Object | None = None
 
@@ -91,10 +55,15 @@ class Repository:
                 self._folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
             )
         except GitFailed:
-            if revision == "HEAD":
-                raise NotFound(f"The repository in {self._folder} has no commits yet.") from None
-            raise NotFound(f"The repository in {self._folder} has no commit called {revision!r}.") from None
+            raise NotFound(self._lacks(revision)) from None
         return found.decode().strip()
+
+    def _lacks(self, revision: str) -> str:
+        if revision != "HEAD":
+            return f"The repository in {self._folder} has no commit called {revision!r}."
+        if program.run(self._folder, "for-each-ref", "--count=1"):
+            return f"What is checked out in {self._folder} has no commits yet. Choose a branch with --branch."
+        return f"The repository in {self._folder} has no commits yet."
 
     def follows(self, commit: str, newest: str) -> bool:
         """Whether `commit` is on the line of first parents that ends with `newest`."""
@@ -118,14 +87,20 @@ class Repository:
         ):
             feeder = threading.Thread(target=_feed, args=(line, diff), name="evstore-git", daemon=True)
             feeder.start()
-            yield from _parse(_fields(diff))
+            last: Step | None = None
+            for step in to_steps(_fields(diff)):
+                if last is not None:
+                    yield last
+                last = step
             feeder.join()
+            diff.finish()  # first, for when it has failed, nobody empties the other's pipe
             line.finish()
-            diff.finish()
+            if last is not None:
+                yield last  # only now it is sure to be whole
 
     def commit(self, commit: str) -> Commit:
         """Raises GitFailed when the repository is damaged."""
-        return _commit(self.open(commit).read())
+        return to_commit(self.open(commit).read())
 
     def open(self, name: str) -> Object:
         """Begin to read an object. One that was opened before can't be read any further."""
@@ -137,22 +112,19 @@ class Repository:
     def tags(self) -> Iterator[Tag]:
         """All tags, by name."""
         listed = program.run(self._folder, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")
-        for line in listed.decode(errors="replace").splitlines():
-            name, _, ref = line.partition(" ")
+        for line in listed.splitlines():
+            name, _, ref = line.decode(errors="backslashreplace").partition(" ")
             yield self._tag(name, ref.removeprefix("refs/tags/"))
 
     def _tag(self, name: str, called: str) -> Tag:
         found = self.open(name)
-        tagger: str | None = None
-        message: str | None = None
+        told: TagObject | None = None
         while found.kind == "tag":  # a tag may be of a tag; the outermost has the word
-            headers, text = _split(found.read())
-            if message is None:
-                message = text.decode(errors="replace")
-                tagger = _ident(headers["tagger"].decode(errors="replace")) if "tagger" in headers else None
-            name = headers["object"].decode()
+            tag = to_tag(found.read())
+            told, name = told or tag, tag.target
             found = self.open(name)
-        return Tag(called, name if found.kind == "commit" else None, tagger, message)
+        commit = name if found.kind == "commit" else None
+        return Tag(called, commit, told and told.tagger, told and told.message)
 
 
 class Object:
@@ -189,9 +161,6 @@ class Object:
         self._objects.stdout.read(1)
 
 
-# -- git's formats -----------------------------------------------------------------------
-
-
 def _range(newest: str, after: str | None) -> tuple[str, ...]:
     return (newest, "--") if after is None else (newest, f"^{after}", "--")
 
@@ -209,66 +178,3 @@ def _fields(diff: Process) -> Iterator[bytes]:
     while block := diff.stdout.read(BLOCK):
         *fields, rest = (rest + block).split(b"\0")
         yield from fields
-
-
-def _parse(fields: Iterator[bytes]) -> Iterator[Step]:
-    """What `diff-tree -z` prints: a commit's id, then `:modes ids status`, and one path or two, of each change."""
-    commit: str | None = None
-    changes: list[Change] = []
-    for one in fields:
-        if not one.startswith(b":"):
-            if commit is not None:
-                yield Step(commit, changes)
-            commit, changes = one.decode().strip(), []
-            continue
-        old_mode, mode, _, blob, status = one[1:].decode().split(" ")
-        path, source = next(fields), None
-        if status[0] in "RC":
-            path, source = next(fields), path if status[0] == "R" else None
-        changes.append(Change(old_mode, mode, blob, path, source))
-    if commit is not None:
-        yield Step(commit, changes)
-
-
-def _split(data: bytes) -> tuple[dict[str, bytes], bytes]:
-    """The headers of a commit or a tag, of each name the last, and its message."""
-    head, _, message = data.partition(b"\n\n")
-    headers: dict[str, bytes] = {}
-    for line in head.split(b"\n"):
-        if not line.startswith(b" "):  # that is a further line of the header before
-            name, _, value = line.partition(b" ")
-            headers[name.decode(errors="replace")] = value
-    return headers, message
-
-
-def _commit(data: bytes) -> Commit:
-    headers, text = _split(data)
-    told = headers["encoding"].decode(errors="replace") if "encoding" in headers else None
-    encoding = told if _is_in(data, told or "utf-8") else LAST_RESORT
-    codec = encoding or "utf-8"
-    return Commit(
-        author=_ident(headers.get("author", b"").decode(codec)),
-        committer=_ident(headers.get("committer", b"").decode(codec)),
-        message=text.decode(codec),
-        encoding=encoding,
-        is_signed="gpgsig" in headers or "gpgsig-sha256" in headers,
-    )
-
-
-def _is_in(data: bytes, encoding: str) -> bool:
-    """Whether `data` is text in that encoding, and would be the same bytes again."""
-    try:
-        return data.decode(encoding).encode(encoding) == data
-    except (LookupError, UnicodeError):
-        return False
-
-
-def _ident(text: str) -> str:
-    """`Name <email> seconds zone`, whatever some old program has written in its place."""
-    if IDENT.fullmatch(text):
-        return text
-    name, _, rest = text.partition("<")
-    email, _, when = rest.rpartition(">")
-    found = re.search(r"(\d+) ([+-]\d{4})", when)
-    clean = [re.sub(r"[<>\n\0]", "", part).strip() for part in (name, email)]
-    return f"{clean[0]} <{clean[1]}> {f'{found[1]} {found[2]}' if found else '0 +0000'}"

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from evstore.events import Digest
 from evstore.transfer.git import wording
+from evstore.transfer.git.formats import FILE, PROGRAM
 from evstore.transfer.git.program import Process
-from evstore.transfer.git.repository import FILE, PROGRAM
 
 BRANCH = "refs/heads/main"
 NOTES = "refs/notes/evstore"

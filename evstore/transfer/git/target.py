@@ -31,7 +31,7 @@ class Target:
         """Up to which offset the log was like each commit, by offset."""
         if self.tip is None:
             return []
-        listing = ("log", "--format=%H%x00%N%x00", f"--notes={NOTES}", self.tip)
+        listing = ("log", "--no-show-signature", "--format=%H%x00%N%x00", f"--notes={NOTES}", self.tip)
         fields = program.run(self.folder, *listing).decode(errors="replace").split("\0")
         noted = [(NOTE.match(text), name) for name, text in zip(fields[::2], fields[1::2], strict=False)]
         return sorted((int(match[1]), name.strip()) for match, name in noted if match)
@@ -55,7 +55,7 @@ def open_target(folder: Path) -> Target:
     """
     if folder.exists() and not folder.is_dir():
         raise Exists(f"{folder} is a file; a folder is needed for the repository.")
-    if not _is_repository(folder):
+    if not (folder.is_dir() and program.is_repository(folder)):
         if folder.is_dir() and any(folder.iterdir()):
             raise Exists(f"{folder} is not empty, and is no git repository that could be gone on with.")
         program.command(folder, "init")  # raises before anything is made
@@ -69,13 +69,9 @@ def open_target(folder: Path) -> Target:
     if _has_files(folder) and program.run(folder, "status", "--porcelain"):
         raise Conflict(f"{folder} has changes that are in no commit; they would be lost.")
     offset, hash = (0, "") if tip is None else _noted(folder, tip)
-    tags = program.run(folder, "for-each-ref", "--format=%(refname)", "refs/tags").decode(errors="replace")
-    names = frozenset(line.removeprefix("refs/tags/") for line in tags.splitlines())
+    tags = program.run(folder, "for-each-ref", "--format=%(refname)", "refs/tags")
+    names = frozenset(line.decode(errors="replace").removeprefix("refs/tags/") for line in tags.splitlines())
     return Target(folder, offset, hash, tip, _commit(folder, NOTES), names)
-
-
-def _is_repository(folder: Path) -> bool:
-    return folder.is_dir() and program.succeeds(folder, "rev-parse", "--git-dir")
 
 
 def _has_files(folder: Path) -> bool:
