@@ -133,17 +133,9 @@ class Contents:
 
     async def create_directory(self, path: ContentPath, author: Author) -> Saved:
         """A directory at `path`; nothing happens when there is one."""
-
-        def command(work: Work) -> Saved:
-            occupant = tree.entry_at(work.tx, path)
-            if occupant is not None and occupant.is_directory:
-                return Saved(occupant, created=False)
-            if occupant is not None:
-                raise Invalid(f"Not a directory: {path} is a file.")
-            create(work, path, Kind.DIRECTORY)
-            return Saved(_require(work.tx, path), created=True)
-
-        return await self._store.write(command, author, about=(path,), depth=Depth.ITSELF)
+        return await self._store.write(
+            lambda work: make_directory(work, path), author, about=(path,), depth=Depth.ITSELF
+        )
 
     async def create_untitled(
         self, directory: ContentPath, kind: str, extension: str, body: Body | None, author: Author
@@ -278,6 +270,23 @@ def create(
     )
     work.append(decision)
     return _require(tx, path)
+
+
+def make_way(work: Work, path: ContentPath) -> Entry:
+    """The directory at `path`, made within a command if need be, as those above it."""
+    for above in path.way:
+        make_directory(work, above)
+    return _require(work.tx, path)
+
+
+def make_directory(work: Work, path: ContentPath) -> Saved:
+    """A directory at `path`, made within a command if need be."""
+    occupant = tree.entry_at(work.tx, path)
+    if occupant is None:
+        return Saved(create(work, path, Kind.DIRECTORY), created=True)
+    if not occupant.is_directory:
+        raise Invalid(f"Not a directory: {path} is a file.")
+    return Saved(occupant, created=False)
 
 
 def _place_for_copy(work: Work, entry: Entry, directory: ContentPath) -> ContentPath:

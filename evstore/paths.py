@@ -43,6 +43,12 @@ class ContentPath(str):
         return ContentPath(self.rpartition("/")[0])
 
     @property
+    def way(self) -> list[ContentPath]:
+        """The directories that lead to it from the top down, without the root, and itself."""
+        names = self.names
+        return [ContentPath("/".join(names[:depth])) for depth in range(1, len(names) + 1)]
+
+    @property
     def hidden(self) -> bool:
         """Whether the entry or a folder above it has a name that begins with a dot."""
         return any(name.startswith(".") for name in self.names)

@@ -26,10 +26,8 @@ from evstore.cli.output import (
 )
 from evstore.cli.places import PathType, Place, at_place, on_log
 from evstore.config import Config
-from evstore.contents import Contents
 from evstore.disk.disk import Disk, Skipped, Unreadable, What
 from evstore.errors import Locked
-from evstore.events import Author
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
 from evstore.store import Store
@@ -37,7 +35,7 @@ from evstore.transfer.exporting import Exported
 from evstore.transfer.exporting import export as export_tree
 from evstore.transfer.git.exporting import GitExported, export_repository
 from evstore.transfer.git.importing import GitReport, import_repository
-from evstore.transfer.importing import ACTOR, Progress, Report, find, import_folder
+from evstore.transfer.importing import Progress, Report, find, import_folder
 from evstore.units import MIB
 
 if TYPE_CHECKING:
@@ -112,14 +110,7 @@ async def _import(db: Path, source: Path, into: ContentPath, max_size: int) -> R
         async with writing(db) as log:
             if isinstance(log, ThroughServer):
                 return await _send(log.client, db, source, into, max_size, advance)
-            for folder in _folders(into):
-                await Contents(log.store).create_directory(folder, Author.new(ACTOR))
             return await import_folder(log.store, source, db, max_size=max_size, progress=advance, into=into)
-
-
-def _folders(path: ContentPath) -> list[ContentPath]:
-    """`path` and the folders above it, from the top."""
-    return [ContentPath("/".join(path.names[:depth])) for depth in range(1, len(path.names) + 1)]
 
 
 async def _send(
@@ -128,7 +119,7 @@ async def _send(
     report = Report()
     disk = await asyncio.to_thread(Disk, source)
     sources, report.skipped = await asyncio.to_thread(find, disk, db, max_size)
-    for folder in _folders(into):
+    for folder in into.way:
         await client.make_directory(folder)
     for done, one in enumerate(sources, 1):
         try:

@@ -35,9 +35,14 @@ def names_of(path: ContentPath) -> list[str]:
     """
     names = path.names
     for name in names:
-        if name in NOT_NAMES or "\0" in name or (name[0] == "." and name.casefold() == STATE):
+        if name in NOT_NAMES or "\0" in name or is_own(name):
             raise missing(path)
     return names
+
+
+def is_own(name: str) -> bool:
+    """Whether evstore's own directory has that name, on one disk or another."""
+    return name[0] == "." and name.casefold() == STATE
 
 
 def is_spelt(directory: int, name: str) -> bool:

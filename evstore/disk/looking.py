@@ -9,7 +9,7 @@ from typing import Literal
 
 from evstore.disk.errors import Changed, FolderReadOnly, Occupied, Unreadable, sentence, shown
 from evstore.disk.found import Found, Scan, Skipped, Stamp
-from evstore.disk.inside import NO_WAY, READING, STATE, is_spelt
+from evstore.disk.inside import NO_WAY, READING, is_own, is_spelt
 from evstore.errors import Invalid
 from evstore.paths import MAX_NAME, MAX_PATH, ContentPath, check_name
 
@@ -109,7 +109,7 @@ def scan_directory(path: ContentPath, directory: int) -> Scan:
 
 def _look_at(entry: os.DirEntry[str], above: ContentPath) -> Found | Skipped | None:
     name = entry.name
-    if name[0] == "." and (name.casefold() == STATE or name.startswith(TEMPORARY)):
+    if is_own(name) or name.startswith(TEMPORARY):
         return None
     path = above.child(name)
     if (reason := _impossible(path, name)) is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from evstore import rules
 from evstore.batching import in_batches
+from evstore.contents import make_way
 from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
@@ -82,12 +83,13 @@ async def import_folder(
     into: ContentPath = TOP,
     with_modes: bool = True,
 ) -> Report:
-    """Take in what is below `folder`, except the log's own files, as what is below the directory `into`.
+    """Take in what is below `folder`, except the log's own files, as what is below the directory `into`, made if need be.
 
     Files above `max_size` bytes and everything that is no regular file are skipped. `with_modes`: which files
     are programs is taken in, too. Raises what stops it as a whole: Full, ReadOnly, FolderGone, FolderFailed.
     """
     disk = await asyncio.to_thread(Disk, folder)
+    await store.write(lambda work: make_way(work, into), Author.new(ACTOR))
     report = Report()
     sources, report.skipped = await asyncio.to_thread(find, disk, db, max_size)
     if not with_modes:

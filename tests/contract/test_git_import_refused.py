@@ -43,7 +43,7 @@ async def test_a_folder_that_is_not_empty(store: Store, tmp_path: Path) -> None:
         store, repository, Exists, "/ is not empty; a repository goes into a folder of its own (--to)."
     )
     await refused(store, repository, Invalid, "Not a directory: mine is a file.", into="mine/x")
-    await refused(store, repository, Invalid, "mine is a file, not a directory.", into="mine")
+    await refused(store, repository, Invalid, "Not a directory: mine is a file.", into="mine")
 
 
 async def test_another_line(store: Store, tmp_path: Path) -> None:

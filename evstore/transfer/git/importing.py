@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from evstore import rules
-from evstore.contents import Contents
+from evstore.contents import make_way
 from evstore.disk.found import LATEST, Skipped
 from evstore.engine.base import Tx
 from evstore.entry import Entry
@@ -114,21 +114,15 @@ async def _ahead(batches: Iterator[list[Ready]]) -> AsyncGenerator[list[Ready]]:
 
 async def _prepare(store: Store, into: ContentPath, tags: list[Tag]) -> tuple[EntryId, _Known]:
     """The directory to go on in, made if need be, and what it has of the repository."""
-    found = await Contents(store).exists(into)
-    if found is None:
-        for depth in range(1, len(into.names) + 1):
-            path = ContentPath("/".join(into.names[:depth]))
-            found = (await Contents(store).create_directory(path, Author.new(ACTOR))).entry
-    assert found is not None
-    directory = found
+    directory = (await store.write(lambda work: make_way(work, into), Author.new(ACTOR))).id
 
     def query(tx: Tx) -> _Known:
-        known = _find_known(tx, directory.id, {tag.commit for tag in tags})
-        if known.commit is None and tree.names(tx, directory.id, 1):
+        known = _find_known(tx, directory, {tag.commit for tag in tags})
+        if known.commit is None and tree.names(tx, directory, 1):
             raise Exists(f"{into or '/'} is not empty; a repository goes into a folder of its own (--to).")
         return known
 
-    return directory.id, await store.read(query)
+    return directory, await store.read(query)
 
 
 def _find_known(tx: Tx, directory: EntryId, named: set[str | None]) -> _Known:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
+from evstore.disk.inside import is_own
 from evstore.disk.looking import BAD_NAME
 from evstore.errors import Invalid
 from evstore.events import Author
@@ -24,7 +25,7 @@ from evstore.units import MIB
 
 T = TypeVar("T")
 ACTOR = "import"  # of chunks, which no event names yet
-OWN = ".evstore"  # in the served folder: where the log itself is
+OWN = "in evstore's own folder"
 BATCH_COMMITS = 200  # are written in one transaction
 BATCH_BYTES = 8 * MIB  # of files that are held in memory; what is more is stored ahead
 KINDS = {LINK: "a symbolic link", SUBMODULE: "a submodule"}  # by git's mode: what is no file
@@ -87,15 +88,15 @@ class Reader:
             check_path(path)
         except (UnicodeDecodeError, Invalid):
             return None
-        return None if path.names[0] == OWN else path
+        return None if any(map(is_own, path.names)) else path
 
     def _skip(self, path: bytes, reason: str) -> None:
         self.skipped[(path.decode(errors="backslashreplace"), reason)] = None
 
     def _put(self, change: Change, path: ContentPath | None, before: ContentPath | None) -> Put | None:
         if path is None:
-            own = change.path.split(b"/")[0] == OWN.encode()
-            self._skip(change.path, "evstore's own folder" if own else BAD_NAME)
+            names = change.path.decode(errors="replace").split("/")
+            self._skip(change.path, OWN if any(map(is_own, filter(None, names))) else BAD_NAME)
             return None
         found = self.repository.open(change.blob)
         if found.size > self.max_size:

@@ -1,8 +1,8 @@
 """What a commit changed, done to the log's tree. Git tells of files alone, so folders come and go with them.
 
-Renames are moves, so that a file's history goes on. A commit may move the file `a` to `a/b`, or the other way
-round; then it goes by way of a passing name, for each event must be possible after the ones before it. What stands in the way and is not of git gives way: it is deleted,
-and can be undeleted.
+Renames are moves, so that a file's history goes on. A commit may move the file `a` to `a/b`, or the other way round;
+then it goes by way of a passing name, for each event must be possible after the ones before it. What stands in the way
+and is not of git gives way: it is deleted, and can be undeleted.
 """
 
 from __future__ import annotations
@@ -104,17 +104,8 @@ class Replay:
 
     def _create(self, path: ContentPath, kind: Kind) -> Entry:
         parent = self._folder(path.parent)
-        new = EntryId(new_id())
-        self.decision += rules.create(path, parent, None, new, kind, created=self.date)
-        entry = Entry(
-            id=new,
-            parent=parent.id,
-            name=path.name,
-            path=path,
-            kind=kind,
-            created=self.date,
-            modified=self.date,
-        )
+        entry, events = rules.make(path, parent, EntryId(new_id()), kind, at=self.date)
+        self.decision += events
         self._set(path, entry)
         return entry
 
@@ -124,25 +115,17 @@ class Replay:
 
     def _clear(self, path: ContentPath, *, force: bool) -> bool:
         """Whether a file can go to `path`. With `force`, what is in its way is deleted."""
-        names = path.names
-        for depth in range(len(self.into.path.names) + 1, len(names) + 1):
-            place = ContentPath("/".join(names[:depth]))
+        for place in path.way[len(self.into.path.names) :]:
             entry = self._at(place)
-            if entry is None or self._gives_way(entry, place == path, force=force):
+            if entry is None:
                 return True
-            if place == path or not entry.is_directory:
-                return False
-        return True
-
-    def _gives_way(self, entry: Entry, is_target: bool, *, force: bool) -> bool:
-        if entry.is_directory and not is_target:
-            return False  # it is on the way, and not in it
-        if entry.is_directory and self._is_empty(entry):
-            self._delete(entry)  # not the folders above it, where the file will go
-            return True
-        if force:
-            self._delete(entry)
-        return force
+            if entry.is_directory and place != path:
+                continue
+            if force or (entry.is_directory and self._is_empty(entry)):
+                self._delete(entry)  # not the folders above it, where the file will go
+                return True
+            break
+        return False
 
     def _move_all(self, moves: list[_Move]) -> None:
         """Each move as soon as its way is free."""
