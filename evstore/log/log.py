@@ -159,6 +159,14 @@ def require(tx: Tx, offset: int) -> Recorded:
     return found
 
 
+def hash_at(tx: Tx, offset: int) -> bytes:
+    """The chain's hash at an offset: no two logs that differ up to there have the same."""
+    row = tx.row('select hash from events where "offset" = ?', (offset,))
+    if row is None:
+        raise DatabaseError(f"The log has no event at offset {offset}: run `evstore verify`.")
+    return row[0]
+
+
 def matching(tx: Tx, offset: int, *, actor: str | None, event: str | None) -> list[Recorded]:
     """The next events past `offset`, oldest first, of one author or one name."""
     sql = f'select {COLUMNS} from events where "offset" > ?1 and (?2 is null or actor = ?2)'

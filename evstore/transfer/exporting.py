@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from evstore.batching import in_batches
 from evstore.contents import Contents
 from evstore.engine.base import Tx
 from evstore.entry import Entry
@@ -69,7 +70,7 @@ async def export(
         for entry in below
         if not entry.is_directory
     ]
-    for batch in _batches(files):
+    for batch in in_batches(files, lambda one: one.entry.size or 0, total=BATCH_BYTES, count=BATCH_FILES):
         await _write_batch(store, batch)
         done.files += len(batch)
         done.bytes += sum(one.entry.size or 0 for one in batch)
@@ -94,20 +95,6 @@ def _make_directory(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise Exists(f"{path} is in the way: a folder has to go there.")
     path.mkdir(exist_ok=True)
-
-
-def _batches(files: Iterable[Wanted]) -> Iterator[list[Wanted]]:
-    batch: list[Wanted] = []
-    held = 0
-    for one in files:
-        size = one.entry.size or 0
-        if batch and (len(batch) >= BATCH_FILES or held + size > BATCH_BYTES):
-            yield batch
-            batch, held = [], 0
-        batch.append(one)
-        held += size
-    if batch:
-        yield batch
 
 
 async def _write_batch(store: Store, batch: list[Wanted]) -> None:

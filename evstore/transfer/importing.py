@@ -108,8 +108,10 @@ async def import_folder(
             done += size
             progress(done, len(sources))
     finally:
-        for _, task in preparing:
+        left = [task for _, task in preparing]
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)  # one reason to end is enough
 
 
 def find(disk: Disk, db: Path, max_size: int) -> tuple[list[Found], list[Skipped]]:

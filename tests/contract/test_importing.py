@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evstore.contents import Contents, Save
+from evstore.disk.errors import FolderGone
 from evstore.disk.found import LATEST, Found
 from evstore.events import Author, FileSaved
 from evstore.ignoring.ignore import PACKAGES
@@ -189,6 +191,22 @@ async def test_only_the_first_start_takes_in(tmp_path: Path, source: Path) -> No
             await store.rebuild()  # the mark is no projection
         await store.close()
         put(source, "later.txt", "not seen")
+
+
+async def test_a_folder_that_is_moved_away_meanwhile(
+    store: Store, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "BATCH_FILES", 1)
+    for number in range(8):
+        put(source, f"{number}", f"{number}")
+
+    def move_away(done: int, total: int) -> None:
+        if source.exists():
+            source.rename(source.with_name("elsewhere"))
+
+    with pytest.raises(FolderGone):
+        await import_folder(store, source, source.parent / "db", max_size=LIMIT, progress=move_away)
+    assert asyncio.all_tasks() == {asyncio.current_task()}  # nothing goes on
 
 
 async def test_large_files_are_streamed(store: Store, source: Path, tmp_path: Path) -> None:

@@ -194,6 +194,32 @@ def test_killed_in_the_middle(folder: Path, tmp_path: Path) -> None:
     assert line(out, "main") == line(project)
 
 
+@pytest.mark.parametrize("command", ["import", "export"])
+def test_ctrl_c(folder: Path, tmp_path: Path, command: str) -> None:
+    """It reaches all that the terminal has started; evstore says no more than that it ends."""
+    files = {f"{number}.txt": (repositories.FILE, os.urandom(2000)) for number in range(40)}
+    steps = [
+        repositories.Step(files | {"count": (repositories.FILE, b"%d" % number)}) for number in range(3000)
+    ]
+    project, out = repositories.build(tmp_path / "many", steps), tmp_path / "out"
+    if command == "export":
+        done("import", "--git", project, cwd=folder)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evstore", command, "--git", str(project if command == "import" else out)],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while not (has_events(log_of(folder)) if command == "import" else any(out.glob(".git/objects/pack/*"))):
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "\nAborted!\n"
+    assert process.returncode == 1
+
+
 def kill(folder: Path, when: Callable[[], bool], *command: object) -> None:
     """Run a command and kill it as soon as `when` is true, which must be before its end."""
     process = subprocess.Popen(

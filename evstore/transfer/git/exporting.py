@@ -66,15 +66,8 @@ def _check_same_log(tx: Tx, target: Target, end: int) -> None:
         raise Conflict(
             f"{target.folder} holds the history up to offset {target.offset}, which is after {end}."
         )
-    if target.offset and _hash(tx, target.offset).hex() != target.hash:
+    if target.offset and log.hash_at(tx, target.offset).hex() != target.hash:
         raise Conflict(f"{target.folder} holds the history of another log.")
-
-
-def _hash(tx: Tx, offset: int) -> bytes:
-    """The hash of the log's chain at an offset: no two logs that differ before it have the same."""
-    row = tx.row('select hash from events where "offset" = ?', (offset,))
-    assert row is not None
-    return row[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +108,7 @@ class Writer:
         """Send the tags and the last notes, and have git make it all appear."""
         if self._tip is not None and self.done.offset > self._target.offset:
             # the log may have gone on without a change of files
-            self._stream.note(self._tip, note(self.done.offset, _hash(tx, self.done.offset)), self._by)
+            self._stream.note(self._tip, note(self.done.offset, log.hash_at(tx, self.done.offset)), self._by)
         names = wording.TagNames(self._target.tags)
         for offset, wish in sorted(self._tags.items()):
             self._stream.tag(names.take(wish.name, offset), wish.commit, wish.tagger, wish.message)
@@ -131,7 +124,7 @@ class Writer:
         if removed or files or told.commit is not None:
             sent = [Sent(file.path, self._body(tx, file), file.executable) for file in files]
             self._tip = self._stream.commit(_words(told), removed, sent)
-            self._stream.note(self._tip, note(offset, _hash(tx, offset)), self._by)
+            self._stream.note(self._tip, note(offset, log.hash_at(tx, offset)), self._by)
             self._commits.append((offset, self._tip))
             self.done.commits += 1
         self._note_tags(told)

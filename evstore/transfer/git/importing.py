@@ -102,11 +102,12 @@ async def _ahead(batches: Iterator[list[Ready]]) -> AsyncGenerator[list[Ready]]:
     """What `batches` gives, each made on a thread while the one before it is being used."""
     preparing = asyncio.create_task(asyncio.to_thread(next, batches, None))
     try:
-        while (batch := await preparing) is not None:
+        while (batch := await asyncio.shield(preparing)) is not None:
             preparing = asyncio.create_task(asyncio.to_thread(next, batches, None))
             yield batch
     finally:
         await asyncio.wait([preparing])  # nobody may close what a thread is still reading
+        preparing.exception()  # if we end for another reason, nobody asks for this one
 
 
 # -- what the log has already --------------------------------------------------------------

@@ -105,6 +105,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._complaints,
+                start_new_session=True,  # Ctrl-C is for us, who then end it
             )
         except BaseException:
             self._complaints.close()
