@@ -160,6 +160,23 @@ async def test_what_an_ended_start_has_put_aside_gets_to_its_place(tmp_path: Pat
     await both.close()
 
 
+async def test_another_folder_gets_what_it_lacks_and_keeps_what_it_has(tmp_path: Path) -> None:
+    both = BothSides(tmp_path)
+    await _with_directory(both)
+    await both.save("b.txt", b"ours")
+    await both.close()
+    both.root.rename(tmp_path / "former")
+    both.root.mkdir()
+    both.write("b.txt", b"theirs")
+    both.write("c.txt", b"new")
+    await both.open()
+    assert set(await both.agree()) == {"d", "d/a.txt", "b.txt", "c.txt"}
+    assert await both.text("b.txt") == b"theirs"
+    assert await both.events("d/a.txt") == ["EntryCreated", "FileSaved"]
+    assert await both.has_lost() == set()
+    await both.close()
+
+
 async def test_what_was_undeleted_before_a_crash_is_all_there(tmp_path: Path) -> None:
     both = BothSides(tmp_path)
     directory = await _with_directory(both)
