@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 from collections.abc import Generator
@@ -43,3 +44,18 @@ def without_rights(*own: Path) -> Generator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+@contextmanager
+def bound_by_permissions() -> Generator[None]:
+    """Root, too, may only do what files' modes say: this thread, and those that it starts (capset(2))."""
+    libc, header = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0)
+    was, less = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
+    assert libc.capget(header, was) == 0
+    less[:] = was[:]
+    less[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    assert libc.capset(header, less) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, was) == 0

@@ -160,6 +160,18 @@ async def test_what_an_ended_start_has_put_aside_gets_to_its_place(tmp_path: Pat
     await both.close()
 
 
+async def test_what_was_noted_before_it_was_carried_out_is_carried_out(tmp_path: Path) -> None:
+    both = BothSides(tmp_path)
+    await _with_directory(both)
+    both.store.mirror = None
+    await both.contents.delete(ContentPath("d"), Author.new(AUTHOR))
+    await both.folder.note()
+    await both.crash()
+    await both.open()
+    assert await both.agree() == {}
+    await both.close()
+
+
 async def test_another_folder_gets_what_it_lacks_and_keeps_what_it_has(tmp_path: Path) -> None:
     both = BothSides(tmp_path)
     await _with_directory(both)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import hashlib
 import os
 import shutil
@@ -11,15 +10,13 @@ import socket
 import stat
 import subprocess
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from evstore.disk.disk import Disk
 from evstore.paths import ContentPath
-from tests.folder.mounts import mounted, remount
+from tests.folder.mounts import bound_by_permissions, mounted, remount
 from tests.helpers import Reply, Server, StartServer
 
 SECRET = "what only stands outside"
@@ -321,21 +318,6 @@ async def test_a_disk_that_becomes_read_only(start_server: StartServer, tmp_path
         remount(folder, "rw")
         assert (await save(server, "a", "third")).status == 200
         assert (folder / "a").read_text() == "third"
-
-
-@contextmanager
-def bound_by_permissions() -> Generator[None]:
-    """Root, too, may only do what files' modes say: this thread, and those that it starts (capset(2))."""
-    libc, header = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0)
-    was, less = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
-    assert libc.capget(header, was) == 0
-    less[:] = was[:]
-    less[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-    assert libc.capset(header, less) == 0
-    try:
-        yield
-    finally:
-        assert libc.capset(header, was) == 0
 
 
 async def test_what_may_not_be_read(start_server: StartServer, tmp_path: Path) -> None:
