@@ -20,6 +20,7 @@ from typing import Any
 from evstore.disk.disk import Disk, FolderGone, What
 from evstore.disk.errors import Closed, NoVersions
 from evstore.disk.found import NS, TICK, Stamp
+from evstore.disk.looking import EFFECTIVE
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError, Forbidden, Stopping
 from evstore.events import Author, Digest, Recorded
@@ -235,7 +236,8 @@ class WorkingFolder:
 
     def _may_write(self, path: ContentPath) -> bool:
         places = (f"{self._disk.root}/{path.parent}", f"{self._disk.root}/{path}")
-        return all(os.access(place, os.W_OK | os.X_OK) for place in places if os.path.isdir(place))
+        places = [place for place in places if os.path.isdir(place)]
+        return all(os.access(place, os.W_OK | os.X_OK, effective_ids=EFFECTIVE) for place in places)
 
     async def look(self, path: ContentPath, depth: Depth = Depth.MEMBERS) -> None:
         """Take in what has happened at `path` on the disk, if the watcher has not told yet; if that fails, the log has to do."""
