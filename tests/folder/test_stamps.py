@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evstore.disk import found as found_module
 from evstore.disk.found import LARGEST, NO_DATE, NS, TICK, Stamp
 from evstore.events import Author
 from evstore.paths import ContentPath
@@ -105,6 +106,20 @@ async def test_other_bytes_of_the_same_size_and_date_are_seen(
         await asyncio.sleep(QUIET)
     await both.agree()
     assert await both.events("f.txt") == [*WRITTEN, "FileSaved", "FileSaved"]
+
+
+async def test_what_could_change_without_a_trace_is_looked_at_each_time(
+    both: BothSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk with a slow clock: that a file looks as it did at the last look shows nothing."""
+    monkeypatch.setattr(found_module, "TICK", 3600 * NS)
+    both.write("f.txt", b"one")
+    assert await both.text("f.txt") == b"one"
+    assert "f.txt" not in both.folder._seen
+    monkeypatch.undo()
+    await asyncio.sleep(TICK / NS)
+    assert await both.text("f.txt") == b"one"
+    assert "f.txt" in both.folder._seen
 
 
 async def test_they_are_seen_by_themselves(both: BothSides) -> None:
