@@ -17,6 +17,7 @@ from rich.filesize import decimal
 
 if TYPE_CHECKING:
     from evstore.disk.found import Skipped
+    from evstore.transfer.exporting import Exported
     from evstore.transfer.git.exporting import GitExported
     from evstore.transfer.git.importing import GitReport
     from evstore.transfer.importing import Report
@@ -110,13 +111,22 @@ def describe_import(report: Report) -> Iterator[str]:
 
 
 def describe_git_import(report: GitReport) -> Iterator[str]:
-    """What became of a repository's history, in words; nothing when there was none."""
+    """What became of a repository's history, in words."""
     if report.commits or report.tags:
         tags = f" and {count(report.tags, 'tag')}" if report.tags else ""
         yield f"Took in {count(report.commits, 'commit')}{tags}."
+    else:
+        yield "There is nothing new to take in."
     if report.signed:
         yield f"Left out the {count(report.signed, 'signature')} of commits: evstore can't keep them true."
     yield from describe_skipped(report.skipped)
+
+
+def describe_export(done: Exported, target: Path) -> Iterator[str]:
+    """What was written into a folder, in words."""
+    folders = f" and {count(done.directories, 'folder')}" if done.directories else ""
+    size = decimal(done.bytes)
+    yield f"Wrote {count(done.files, 'file')}{folders} ({size}) as of offset {done.offset} to {target}."
 
 
 def describe_git_export(done: GitExported, target: Path) -> Iterator[str]:

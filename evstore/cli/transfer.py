@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.filesize import decimal
 
 from evstore import rules
 from evstore.cli.access import ThroughServer, reading, writing
 from evstore.cli.moments import HELP, MomentType
 from evstore.cli.options import defaults_of, existing_folder, make_directory, option
 from evstore.cli.output import (
-    count,
+    describe_export,
     describe_git_export,
     describe_git_import,
     describe_import,
@@ -95,14 +94,10 @@ def import_(
     make_directory(db)
     if from_git:
         told = asyncio.run(_import_git(db, source, into, branch or "HEAD", max_body_size))
-        lines = describe_git_import(told)
-        tell(told, as_json, lines, "There is nothing new to take in.")
+        tell(told, as_json, describe_git_import(told))
         return
     report = asyncio.run(_import(db, source, into, max_body_size))
-    if as_json:
-        print_json(asdict(report))
-    else:
-        click.echo("\n".join(describe_import(report)) or "There was nothing to take in.")
+    tell(report, as_json, [*describe_import(report)] or ["There was nothing to take in."])
 
 
 async def _import(db: Path, source: Path, into: ContentPath, max_size: int) -> Report:
@@ -186,13 +181,7 @@ def export(
         tell(written, as_json, describe_git_export(written, target))
         return
     done = asyncio.run(_export(db, target, at, path or ContentPath(), force))
-    if as_json:
-        print_json(asdict(done))
-        return
-    folders = f" and {count(done.directories, 'folder')}" if done.directories else ""
-    click.echo(
-        f"Wrote {count(done.files, 'file')}{folders} ({decimal(done.bytes)}) as of offset {done.offset} to {target}."
-    )
+    tell(done, as_json, describe_export(done, target))
 
 
 async def _export(db: Path, target: Path, at: Moment | None, path: ContentPath, force: bool) -> Exported:
@@ -201,12 +190,12 @@ async def _export(db: Path, target: Path, at: Moment | None, path: ContentPath, 
             return await export_tree(store, path, at, target, advance, force=force)
 
 
-def tell(report: GitReport | GitExported, as_json: bool, lines: Iterable[str], otherwise: str = "") -> None:
+def tell(report: Report | Exported | GitReport | GitExported, as_json: bool, lines: Iterable[str]) -> None:
     """Print what was done, for programs or for people."""
     if as_json:
         print_json(asdict(report))
     else:
-        click.echo("\n".join(lines) or otherwise)
+        click.echo("\n".join(lines))
 
 
 async def _import_git(db: Path, source: Path, into: ContentPath, branch: str, max_size: int) -> GitReport:

@@ -127,6 +127,18 @@ async def test_odd_names_of_tags(store: Store, tmp_path: Path) -> None:
     assert (await export(store, tmp_path / "out")).tags == 6
 
 
+async def test_a_tag_that_was_moved(store: Store, tmp_path: Path) -> None:
+    """The name is where it is in the repository now."""
+    steps = [Step({"a": (FILE, b"1")}), Step({"a": (FILE, b"2")})]
+    repository = build(tmp_path / "in", steps)
+    for place in ("main~1", "main"):
+        git(repository, "tag", "--force", "moved", place)
+        await take_in(store, repository)
+    assert (await export(store, tmp_path / "out")).tags == 1
+    assert git(tmp_path / "out", "tag").decode().split() == ["moved"]
+    assert head(tmp_path / "out", "moved") == head(tmp_path / "out", "main")
+
+
 async def test_a_tag_in_another_encoding(store: Store, tmp_path: Path) -> None:
     repository = build(tmp_path / "in", [Step({"a": (FILE, b"1")})])
     data = (

@@ -14,7 +14,12 @@ from evstore.store import Store
 from evstore.transfer.git.program import GitFailed
 from tests import git_repository as repositories
 from tests.git_repository import commit, git, head, line, new_repository, write
-from tests.log_files import export, files_at, me, noted, save
+from tests.log_files import export, files_at, me, noted, save, take_in
+
+CHANGES = (
+    "has changes that are in no commit, and would lose them. "
+    "Put them aside first: git stash --include-untracked"
+)
 
 
 async def test_an_empty_log(store: Store, tmp_path: Path) -> None:
@@ -80,7 +85,7 @@ async def test_folders_that_are_something_else(store: Store, tmp_path: Path) -> 
     )
     theirs = new_repository(tmp_path / "theirs")
     write(theirs, "x", "1")
-    await refused(store, theirs, Conflict, f"{theirs} has changes that are in no commit; they would be lost.")
+    await refused(store, theirs, Conflict, f"{theirs} {CHANGES}")
     commit(theirs, "Theirs")
     sentence = "The newest commit on main in {} is not evstore's: there is nothing to go on from."
     await refused(store, theirs, Conflict, sentence.format(theirs))
@@ -99,11 +104,62 @@ async def test_a_repository_that_somebody_worked_in(store: Store, tmp_path: Path
     await export(store, out)
     await save(store, "a", b"2")
     write(out, "new", "mine")
-    await refused(store, out, Conflict, f"{out} has changes that are in no commit; they would be lost.")
+    await refused(store, out, Conflict, f"{out} {CHANGES}")
     assert (out / "new").read_text() == "mine"
     commit(out, "Mine")
     sentence = f"The newest commit on main in {out} is not evstore's: there is nothing to go on from."
     await refused(store, out, Conflict, sentence)
+
+
+async def test_a_repository_of_somebody_else(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git's own word is told, and not that it is no repository."""
+    await save(store, "a", b"1")
+    await export(store, tmp_path / "out")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
+    sentence = f"git failed: detected dubious ownership in repository at '{tmp_path / 'out'}'"
+    await refused(store, tmp_path / "out", GitFailed, sentence)
+    with pytest.raises(GitFailed) as raised:
+        await take_in(store, tmp_path / "out", "below")
+    assert raised.value.message == sentence
+
+
+async def test_a_branch_without_commits_is_checked_out(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    await save(store, "a", b"1")
+    await export(store, out)
+    git(out, "checkout", "--quiet", "--orphan", "mine")
+    write(out, "b", "mine")
+    await save(store, "a", b"2")
+    assert (await export(store, out)).commits == 1
+    assert ((out / "a").read_text(), (out / "b").read_text()) == ("1", "mine")
+
+
+async def test_odd_tags_that_are_there(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    await save(store, "a", b"1")
+    await export(store, out)
+    git(out, "tag", "a\u2028b", "main")
+    await Checkpoints(store).create(ContentPath("a"), me(), "b")
+    await Checkpoints(store).create(ContentPath("a"), me(), "a\u2028b")
+    await export(store, out)
+    assert sorted(git(out, "tag").decode().split("\n")[:-1]) == ["a\u2028b", "a\u2028b-4", "b"]
+
+
+async def test_settings_that_change_what_git_prints(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "settings"
+    settings.write_text("[log]\nshowSignature = true\n[color]\nui = always\n[core]\nquotePath = true\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    await save(store, "é", b"1")
+    await export(store, tmp_path / "out")
+    await Checkpoints(store).create(ContentPath("é"), me(), "label")
+    assert (await export(store, tmp_path / "out")).tags == 1
+    assert head(tmp_path / "out", "label^{}") == line(tmp_path / "out", "main")[0]
 
 
 async def test_other_logs_and_earlier_moments(store: Store, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from evstore.log.log import Moment
 from evstore.store import Store
 from evstore.transfer.git import wording
 from evstore.transfer.git.commands import File, Told, tell
-from evstore.transfer.git.stream import Sent, Stream, Words
+from evstore.transfer.git.formats import Commit
+from evstore.transfer.git.stream import Sent, Stream
 from evstore.transfer.git.target import Target, note, open_target
 
 PAGE = 200  # events in one go, or a whole command if that has more
@@ -72,8 +73,9 @@ def _check_same_log(tx: Tx, target: Target, end: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """A tag that is to be made once all commits have been sent: labels may be deleted until then."""
+    """A tag that is to be made once all commits have been sent: until then it may be moved or deleted."""
 
+    offset: int  # of the event that it comes from
     name: str
     commit: str
     tagger: str | None
@@ -89,7 +91,8 @@ class Writer:
         self._stream = Stream(target.folder, target.tip, target.notes)
         self._tip = target.tip
         self._commits: list[tuple[int, str]] = []  # of this run: up to which offset, and the mark
-        self._tags: dict[int, _Wish] = {}  # by the offset of their events
+        self._tags: dict[str, _Wish] = {}  # that came from git, by name
+        self._labels: dict[int, _Wish] = {}  # of checkpoints, by their offsets
         self._skipped: dict[str, None] = {}
         self._by = wording.ident("evstore", 0)
 
@@ -110,9 +113,10 @@ class Writer:
             # the log may have gone on without a change of files
             self._stream.note(self._tip, note(self.done.offset, log.hash_at(tx, self.done.offset)), self._by)
         names = wording.TagNames(self._target.tags)
-        for offset, wish in sorted(self._tags.items()):
-            self._stream.tag(names.take(wish.name, offset), wish.commit, wish.tagger, wish.message)
-        self.done.tags = len(self._tags)
+        wishes = [*self._tags.values(), *self._labels.values()]
+        for wish in sorted(wishes, key=attrgetter("offset")):
+            self._stream.tag(names.take(wish.name, wish.offset), wish.commit, wish.tagger, wish.message)
+        self.done.tags = len(wishes)
         self.done.skipped = [Skipped(path, IMPOSSIBLE) for path in self._skipped]
         self._stream.finish(self._by)
 
@@ -139,14 +143,15 @@ class Writer:
     def _note_tags(self, told: Told) -> None:
         for offset, tag in told.tags:
             if (commit := self._commit_at(tag.source)) is not None:
-                self._tags[offset] = _Wish(tag.name, commit, tag.tagger, tag.message)
+                self._tags[tag.name] = _Wish(offset, tag.name, commit, tag.tagger, tag.message)
         for recorded, text, path in told.labels:
             if self._tip is not None:
                 message = f"{text}\n\nThe checkpoint {recorded.offset} of {path}.\n"
                 by = wording.ident(recorded.actor, recorded.at)
-                self._tags[recorded.offset] = _Wish(text.replace("/", "-"), self._tip, by, message)
+                name = text.replace("/", "-")
+                self._labels[recorded.offset] = _Wish(recorded.offset, name, self._tip, by, message)
         for offset in told.unlabelled:
-            self._tags.pop(offset, None)
+            self._labels.pop(offset, None)
 
     def _commit_at(self, offset: int) -> str | None:
         """The commit that shows the log as of `offset`."""
@@ -155,11 +160,11 @@ class Writer:
         return commits[place][1] if place < len(commits) else None
 
 
-def _words(told: Told) -> Words:
+def _words(told: Told) -> Commit:
     if (commit := told.commit) is not None:
-        return Words(commit.author, commit.committer, commit.message, commit.encoding)
+        return Commit(commit.author, commit.committer, commit.message, commit.encoding)
     by = wording.ident(told.last.actor, told.last.at)
-    return Words(by, by, wording.message(told.changes))
+    return Commit(by, by, wording.message(told.changes))
 
 
 def _page(tx: Tx, after: int, end: int) -> list[Recorded]:

@@ -43,8 +43,8 @@ class Commit:
     author: str
     committer: str
     message: str
-    encoding: str | None
-    is_signed: bool
+    encoding: str | None = None
+    is_signed: bool = False
 
 
 class TagObject(NamedTuple):

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from evstore.events import Digest
 from evstore.transfer.git import wording
-from evstore.transfer.git.formats import FILE, PROGRAM
+from evstore.transfer.git.formats import FILE, PROGRAM, Commit
 from evstore.transfer.git.program import Process
 
 BRANCH = "refs/heads/main"
@@ -29,16 +28,6 @@ class Sent(NamedTuple):
     path: str
     mark: str
     executable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Who, when and why. Identities are `Name <email> seconds zone`; `encoding` is None for UTF-8."""
-
-    author: str
-    committer: str
-    message: str
-    encoding: str | None = None
 
 
 class Stream:
@@ -71,7 +60,7 @@ class Stream:
             self._blobs.popitem(last=False)
         return mark
 
-    def commit(self, words: Words, removed: Sequence[str], files: Sequence[Sent]) -> str:
+    def commit(self, words: Commit, removed: Sequence[str], files: Sequence[Sent]) -> str:
         """One more commit on the branch. What is removed goes before what comes."""
         mark = self._mark()
         encoding = words.encoding or "utf-8"

@@ -67,7 +67,10 @@ def open_target(folder: Path) -> Target:
             raise Conflict(f"{folder} is a repository with other branches or tags. Export into a new one.")
         program.run(folder, "symbolic-ref", "HEAD", BRANCH)
     if _has_files(folder) and program.run(folder, "status", "--porcelain"):
-        raise Conflict(f"{folder} has changes that are in no commit; they would be lost.")
+        raise Conflict(
+            f"{folder} has changes that are in no commit, and would lose them. "
+            "Put them aside first: git stash --include-untracked"
+        )
     offset, hash = (0, "") if tip is None else _noted(folder, tip)
     tags = program.run(folder, "for-each-ref", "--format=%(refname)", "refs/tags")
     names = frozenset(line.decode(errors="replace").removeprefix("refs/tags/") for line in tags.splitlines())
@@ -78,10 +81,10 @@ def _has_files(folder: Path) -> bool:
     """Whether the folder shows the files of our branch: it is no bare repository, and no other branch is checked out."""
     if program.run(folder, "rev-parse", "--is-bare-repository").strip() == b"true":
         return False
-    head = (
-        program.run(folder, "rev-parse", "--symbolic-full-name", "HEAD") if _commit(folder, "HEAD") else b""
-    )
-    return not head or head.decode().strip() == BRANCH
+    try:
+        return program.run(folder, "symbolic-ref", "--quiet", "HEAD").decode().strip() == BRANCH
+    except GitFailed:  # no branch at all
+        return False
 
 
 def _commit(folder: Path, name: str) -> str | None:
