@@ -272,9 +272,9 @@ def create(
     return _require(tx, path)
 
 
-def make_way(work: Work, path: ContentPath) -> Entry:
+def make_directories(work: Work, path: ContentPath) -> Entry:
     """The directory at `path`, made within a command if need be, as those above it."""
-    for above in path.way:
+    for above in path.lineage:
         make_directory(work, above)
     return _require(work.tx, path)
 

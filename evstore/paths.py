@@ -43,7 +43,7 @@ class ContentPath(str):
         return ContentPath(self.rpartition("/")[0])
 
     @property
-    def way(self) -> list[ContentPath]:
+    def lineage(self) -> list[ContentPath]:
         """The directories that lead to it from the top down, without the root, and itself."""
         names = self.names
         return [ContentPath("/".join(names[:depth])) for depth in range(1, len(names) + 1)]

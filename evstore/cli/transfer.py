@@ -114,7 +114,7 @@ async def _send(
     report = Report()
     disk = await asyncio.to_thread(Disk, source)
     sources, report.skipped = await asyncio.to_thread(find, disk, db, max_size)
-    for folder in into.way:
+    for folder in into.lineage:
         await client.make_directory(folder)
     for done, one in enumerate(sources, 1):
         try:

@@ -29,7 +29,7 @@ class Remover:
         Raises NotFound, Unreadable, and as `Disk.discard`.
         """
         unknown = self._unknown(tx, top)
-        kept = {ContentPath("/".join(path.names[:n])) for path in unknown for n in range(len(path.names))}
+        kept = {above for path in unknown for above in (ContentPath(), *path.lineage[:-1])}
         waiting = [top]
         while waiting:
             found = waiting.pop()

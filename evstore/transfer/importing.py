@@ -15,7 +15,7 @@ from pathlib import Path
 
 from evstore import rules
 from evstore.batching import in_batches
-from evstore.contents import make_way
+from evstore.contents import make_directories
 from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
@@ -89,7 +89,7 @@ async def import_folder(
     are programs is taken in, too. Raises what stops it as a whole: Full, ReadOnly, FolderGone, FolderFailed.
     """
     disk = await asyncio.to_thread(Disk, folder)
-    await store.write(lambda work: make_way(work, into), Author.new(ACTOR))
+    await store.write(lambda work: make_directories(work, into), Author.new(ACTOR))
     report = Report()
     sources, report.skipped = await asyncio.to_thread(find, disk, db, max_size)
     if not with_modes:
@@ -216,10 +216,9 @@ def take_in(
     for one in found:
         path, new = into.child(one.path), read.get(one.path)
         try:
-            occupant = at(path)
-            known = occupant is not None and path not in made and modes.is_executable(work.tx, occupant.id)
-            made[path], events = _decide(path, new, one, occupant, at(path.parent))
+            made[path], events = _decide(path, new, one, at(path), at(path.parent))
             if new is not None:
+                known = modes.is_executable(work.tx, made[path].id)
                 events += rules.set_executable(made[path], one.executable, known=known)
         except rules.REFUSALS as error:
             report.skipped.append(Skipped(one.path, error.message))

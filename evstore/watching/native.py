@@ -61,7 +61,7 @@ class Native:
         relative = os.path.relpath(told, self._top)
         names = [] if relative == "." else relative.split(os.sep)
         path = ContentPath("/".join(names))
-        if any(not self._is_watched(ContentPath("/".join(names[:count]))) for count in range(1, len(names))):
+        if any(not self._is_watched(above) for above in path.lineage[:-1]):
             return False
         self._changed.add(path.parent)
         if came:

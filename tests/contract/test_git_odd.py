@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import tracemalloc
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,6 @@ from tests.git_repository import (
     write,
 )
 from tests.log_files import events_of, export, files_at, take_in
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path / "log.db")
-    yield store
-    await store.close()
 
 
 def add_commit(repository: Path, message: bytes = b"", *headers: bytes) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from evstore import rules
-from evstore.contents import make_way
+from evstore.contents import make_directories
 from evstore.disk.found import LATEST, Skipped
 from evstore.engine.base import Tx
 from evstore.entry import Entry
@@ -115,7 +115,7 @@ async def _ahead(batches: Iterator[list[Ready]]) -> AsyncGenerator[list[Ready]]:
 
 async def _prepare(store: Store, into: ContentPath, tags: list[Tag]) -> tuple[EntryId, _Known]:
     """The directory to go on in, made if need be, and what it has of the repository."""
-    directory = (await store.write(lambda work: make_way(work, into), Author.new(ACTOR))).id
+    directory = (await store.write(lambda work: make_directories(work, into), Author.new(ACTOR))).id
 
     def query(tx: Tx) -> _Known:
         known = _find_known(tx, directory, {tag.commit for tag in tags})

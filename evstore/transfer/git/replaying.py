@@ -115,7 +115,7 @@ class Replay:
 
     def _clear(self, path: ContentPath, *, force: bool) -> bool:
         """Whether a file can go to `path`. With `force`, what is in its way is deleted."""
-        for place in path.way[len(self.into.path.names) :]:
+        for place in path.lineage[len(self.into.path.names) :]:
             entry = self._at(place)
             if entry is None:
                 return True
