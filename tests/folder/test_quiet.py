@@ -79,3 +79,24 @@ async def test_what_is_never_quiet_is_taken_in_the_end(
     monkeypatch.setattr(agenda, "AT_THE_LATEST", 0.3)
     await both.agree_by_themselves()
     assert await both.events("a.txt") == WRITTEN
+
+
+async def test_a_file_that_changes_while_it_is_read_is_read_again(
+    both: BothSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both.write("a.txt", b"half")
+    inode, fstat, looks = (both.root / "a.txt").stat().st_ino, os.fstat, 0
+
+    def changing(descriptor: int) -> os.stat_result:
+        nonlocal looks
+        if fstat(descriptor).st_ino == inode:
+            looks += 1
+            if looks == 2:  # the first is before it is read, the second after
+                both.write("a.txt", b"and the rest")
+        return fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", changing)
+    await both.agree()
+    assert looks > 2
+    assert await both.events("a.txt") == WRITTEN
+    assert await both.text("a.txt") == b"and the rest"

@@ -1,0 +1,47 @@
+"""What is known of the disk: it is written down late, and nothing of it is lost by that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evstore.disk.found import Stamp
+from evstore.events import Author, Digest, EntryId
+from evstore.folder import state
+from evstore.folder.state import Known, Noted, State
+from evstore.store import Store
+
+ENTRY, OTHER = EntryId(b"e" * 16), EntryId(b"o" * 16)
+AUTHOR = Author.new("test")
+
+
+def known(size: int, inode: int = 7) -> Known:
+    return Known(Stamp(size, 1, inode, 1), Digest(bytes([size]) * 32))
+
+
+async def write_down(store: Store, known: State, *, meanwhile: Known | None = None) -> None:
+    """As `WorkingFolder.note` does; `meanwhile` becomes known of ENTRY while that is on its way."""
+    changes = known.changes()
+    await store.write(lambda work: state.put(work.tx, changes, Noted("mark", 1)), AUTHOR)
+    if meanwhile is not None:
+        known.note(ENTRY, meanwhile)
+    known.stored(changes)
+
+
+async def test_what_was_noted_meanwhile_is_not_forgotten(tmp_path: Path) -> None:
+    store, known_here = await Store.open(tmp_path / "log.db"), State()
+    known_here.note(ENTRY, known(1))
+    known_here.note(OTHER, known(2, inode=8))
+    await write_down(store, known_here, meanwhile=known(3))
+    assert known_here.has_changes
+    assert await store.read(lambda tx: known_here.known(tx, ENTRY)) == known(3)
+    assert await store.read(lambda tx: list(known_here.by_inode(tx, 7))) == [(ENTRY, known(3))]
+    await write_down(store, known_here)
+    assert not known_here.has_changes
+    assert await store.read(lambda tx: State().known(tx, ENTRY)) == known(3)
+    assert await store.read(lambda tx: list(known_here.by_inode(tx, 8))) == [(OTHER, known(2, inode=8))]
+    known_here.note(ENTRY, None)
+    assert await store.read(lambda tx: known_here.known(tx, ENTRY)) is None
+    assert await store.read(lambda tx: list(known_here.by_inode(tx, 7))) == []
+    await write_down(store, known_here)
+    assert await store.read(lambda tx: State().known(tx, ENTRY)) is None
+    await store.close()
