@@ -78,7 +78,7 @@ class Culler:
         await asyncio.gather(*(self._end(kernel, now) for kernel in due))
 
     def _is_due(self, kernel: Kernel, now: datetime) -> bool:
-        return self._rules.allows(
+        return not kernel.is_launching and self._rules.allows(
             kernel.state, _idle(kernel, now), kernel.connections, own_timeout(kernel.metadata)
         )
 

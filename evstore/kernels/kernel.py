@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from evstore.closing import FINAL
@@ -73,6 +73,11 @@ class Kernel:
     def is_over(self) -> bool:
         """Whether it has ended: it does not come back."""
         return self._is_over
+
+    @property
+    def is_launching(self) -> bool:
+        """Whether its process is just being started: for the first time, or again."""
+        return self._launching is not None
 
     @property
     def last_activity(self) -> datetime:
@@ -222,6 +227,7 @@ class Kernel:
             raise CannotStart("The kernel was shut down while it was starting.") from None
         finally:
             self._launching = None
+        self._pump.activity.at = datetime.now(UTC)  # until now nobody could use it
         self._pump.attach(endpoint)
         self._warm_up = asyncio.create_task(self._pump.warm_up())
         self._launched_at = asyncio.get_running_loop().time()

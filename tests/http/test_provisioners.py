@@ -17,13 +17,14 @@ import psutil
 import pytest
 
 from evstore.kernels import kernel as life
-from tests.helpers import Server
-from tests.kernel_client import connected, start_kernel
+from tests.helpers import Server, StartServer
+from tests.kernel_client import connected, eventually, start_kernel
 
 ENTRY_POINTS = """[jupyter_client.kernel_provisioners]
 test-remote = evstore_test_provisioners:Remote
 test-refusing = evstore_test_provisioners:Refusing
 test-hanging = evstore_test_provisioners:Hanging
+test-slow = evstore_test_provisioners:Slow
 test-blind = evstore_test_provisioners:Blind
 """
 MODULE = '''
@@ -72,6 +73,17 @@ class Refusing(LocalProvisioner):
 class Hanging(LocalProvisioner):
     async def launch_kernel(self, cmd, **kwargs):
         await asyncio.Event().wait()
+
+
+class Slow(LocalProvisioner):
+    """Waits for a file at `go`."""
+
+    go = Unicode(config=True)
+
+    async def launch_kernel(self, cmd, **kwargs):
+        while not pathlib.Path(self.go).exists():
+            await asyncio.sleep(0.01)
+        return await super().launch_kernel(cmd, **kwargs)
 
 
 class Blind(LocalProvisioner):
@@ -273,3 +285,19 @@ def kernel_processes() -> list[psutil.Process]:
         for process in psutil.Process().children(recursive=True)
         if process.status() != psutil.STATUS_ZOMBIE and "ipykernel_launcher" in process.cmdline()
     ]
+
+
+async def test_one_that_is_still_launched_is_not_idle(
+    start_server: StartServer, install: Callable[..., str], tmp_path: Path
+) -> None:
+    name = install("test-slow", go=str(tmp_path / "go"))
+    server = await start_server(cull_idle_timeout=0.3, cull_interval=0.05)
+    starting = asyncio.create_task(server.fetch("POST", "/api/kernels", json={"name": name}))
+    await asyncio.sleep(1)
+    (tmp_path / "go").touch()
+    assert (await starting).status == 201
+
+    async def is_culled() -> bool:
+        return (await server.fetch("GET", "/api/kernels")).json() == []
+
+    await eventually(is_culled)  # from then on it is
