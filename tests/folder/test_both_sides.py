@@ -15,7 +15,7 @@ from evstore.disk.errors import FolderGone
 from evstore.errors import EvstoreError, Full
 from evstore.events import Author
 from evstore.paths import ContentPath
-from tests.folder.both_sides import AUTHOR, BothSides, digest
+from tests.folder.both_sides import AUTHOR, EMPTY, BothSides, digest
 from tests.folder.mounts import mounted, remount
 
 
@@ -219,13 +219,18 @@ async def test_what_is_ignored_from_now_on_stays_on_the_disk(both: BothSides) ->
     assert (await both.events("a.csv"))[-1] == "EntryUndeleted"
 
 
-async def test_what_the_machine_lost_when_it_went_down_is_written_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("was_noted", [False, True])
+async def test_what_the_machine_lost_when_it_went_down_is_written_again(
+    tmp_path: Path, *, was_noted: bool
+) -> None:
     both = BothSides(tmp_path)
     await both.open()
     for name in ("empty", "zeros"):
         await both.save(name, b"some bytes")
     await both.agree()
-    await both.crash()  # what is noted is on the disk itself
+    if was_noted:
+        await both.folder.note()
+    await both.crash()
     for name, content in (("empty", b""), ("zeros", bytes(10))):
         was = (both.root / name).stat()
         both.write(name, content)
@@ -234,6 +239,22 @@ async def test_what_the_machine_lost_when_it_went_down_is_written_again(tmp_path
     await both.open()
     same = digest(b"some bytes")
     assert await both.agree() == {"empty": same, "zeros": same}
+    await both.close()
+
+
+async def test_what_somebody_has_emptied_was_not_lost_by_the_machine(tmp_path: Path) -> None:
+    both = BothSides(tmp_path)
+    await both.open()
+    for name in ("emptied", "edited"):
+        await both.save(name, b"some bytes")
+    await both.agree()
+    await both.folder.note()
+    await both.crash()
+    both.write("emptied", b"")  # which shows in its date
+    both.write("edited", b"edited")
+    (both.root / ".evstore" / "boot").write_text("an earlier start of the machine")
+    await both.open()
+    assert await both.agree() == {"emptied": EMPTY, "edited": digest(b"edited")}
     await both.close()
 
 
