@@ -70,7 +70,7 @@ class WorkingFolder:
         self._seen: OrderedDict[str, Stamp | None] = OrderedDict()
         self._agenda = Agenda()
         self._trouble = ""  # why the folder can't be taken in just now
-        self._noted = 0  # the offset that the table knows
+        self._noted: int | None = None  # the offset that the table knows; None: it knows another folder
         self._looks = True  # at what happens on the disk
         self._tasks: list[asyncio.Task[None]] = []
         self._turns: Turns | None = None  # None: not open
@@ -92,7 +92,8 @@ class WorkingFolder:
         self._in_background(self._following.follow())
         self._agenda.add(await self._take([ROOT_PATH], deep=True, trust=trust))
         self._writer.power_loss = self._comparer.power_loss = None
-        await self.note()
+        if self._noted is None:  # otherwise it has time: syncing waits for whatever others write to the disk
+            await self.note()
         self._in_background(
             self._watch(self._watcher),
             self._keep_looking(),
@@ -138,6 +139,7 @@ class WorkingFolder:
             self._writer.power_loss = self._comparer.power_loss = PowerLoss(self._disk)
         noted = await self._store.read(state.noted)
         if noted is not None and noted.mark == self._mark:
+            self._noted = noted.offset
             outcome = await turns.run(lambda tx: self._writer.catch_up(tx, noted.offset))
             self._following.caught_up(outcome)
             return False
