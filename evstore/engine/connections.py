@@ -27,8 +27,8 @@ READER_PRAGMAS = """
 pragma query_only = on;
 pragma cache_size = -32768;
 pragma temp_store = memory;
-pragma mmap_size = 268435456;
 """
+MAPPED = "pragma mmap_size = 268435456"
 
 
 class SqliteTx:
@@ -79,8 +79,10 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that can't write. Raises DatabaseError when the file can't be read as a database."""
+def connect_reader(path: Path, *, mapped: bool = True) -> sqlite3.Connection:
+    """A connection that can't write. `mapped`: it sees the file in its memory, which is quick for large bodies.
+
+    But SQLite maps it anew after each commit, which is not for who reads a little after each. Raises DatabaseError when the file can't be read as a database."""
     if not path.is_file():
         raise DatabaseError(f"There is no database at {path}.")
     try:
@@ -88,6 +90,8 @@ def connect_reader(path: Path) -> sqlite3.Connection:
             f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
         connection.executescript(READER_PRAGMAS)
+        if mapped:
+            connection.execute(MAPPED)
         connection.execute("select count(*) from sqlite_master").fetchall()
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: damaged names of tables
         raise DatabaseError(f"{path} is not an evstore database ({error}).") from error

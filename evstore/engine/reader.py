@@ -15,9 +15,9 @@ from evstore.errors import ReadOnly
 class SqliteReader:
     """An Engine that only reads: one connection on one thread. It takes no lock and changes no file."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises DatabaseError when the file is no database."""
-        self._connection = connect_reader(path)
+    def __init__(self, path: Path, *, mapped: bool = True) -> None:
+        """`mapped`: see `connect_reader`. Raises DatabaseError when the file is no database."""
+        self._connection = connect_reader(path, mapped=mapped)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evstore-reader")
 
     async def write(

@@ -28,7 +28,7 @@ class Turns:
     def __init__(self, db: Path) -> None:
         """Raises DatabaseError."""
         self.lock = asyncio.Lock()
-        self._reader = SqliteReader(db)
+        self._reader = SqliteReader(db, mapped=False)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evstore-folder")
         self._tasks: set[asyncio.Task[Any]] = set()
 

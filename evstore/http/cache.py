@@ -40,6 +40,7 @@ class Reply:
 
     body: bytes
     headers: dict[str, str]
+    mark: Hashable = None  # it is only true as long as this is a directory's `Contents.mark`
 
     @property
     def size(self) -> int:

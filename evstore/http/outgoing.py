@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email.utils import formatdate
 
 import orjson
@@ -26,13 +27,14 @@ async def show(request: web.Request, raw: str) -> web.Response:
     """The model of what is at `path`, from the cache when nothing has happened since."""
     query = request.query
     app, path = services(request), readable(raw)
-    key = (path, app.contents.mark(path), *(query.get(name) for name in KEYS))
+    key = (path, *(query.get(name) for name in KEYS))
     past = "at" in query
     reply = None if past else app.replies.get(key)
-    if reply is None:
+    if reply is None or (reply.mark is not None and reply.mark != app.contents.mark(path)):
+        mark = app.contents.mark(path)
         reply, offset, tags = await _make_reply(app, request, path)
         if not past and offset == app.store.offset:
-            app.replies.put(key, reply, tags)
+            app.replies.put(key, replace(reply, mark=mark), tags)
     etag = reply.headers.get("ETag")
     if etag is not None and request.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers=reply.headers)
