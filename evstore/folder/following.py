@@ -39,12 +39,12 @@ class Following:
         self._waiters: list[tuple[Sequence[Recorded], asyncio.Future[None]]] = []
         self._failed: OrderedDict[Offset, EvstoreError] = OrderedDict()
         self._own: set[CommandId] = set()
-        self._wake = asyncio.Event()
+        self._follows = self._is_on_its_way = False
 
     def heard(self, recorded: Sequence[Recorded], plain: Mapping[Digest, bytes]) -> None:
         """Events that were committed, in the order of the log."""
         self._queue.append((recorded, plain))
-        self._wake.set()
+        self._set_out()
 
     def own(self, command: CommandId) -> None:
         """By this command the disk is taken in: it has what the command says."""
@@ -64,16 +64,22 @@ class Following:
         else:
             self._raise_failed(recorded)
 
-    async def follow(self) -> None:
-        """Carry out what is heard, until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._turns.whole(self._turn())
+    def follow(self) -> None:
+        """From now on, what is heard is carried out at once."""
+        self._follows = True
+        self._set_out()
+
+    def _set_out(self) -> None:
+        if self._follows and self._queue and not self._is_on_its_way:
+            self._is_on_its_way = True
+            self._turns.begin(self._turn())
 
     async def _turn(self) -> None:
-        async with self._turns.lock:
-            await self.drain()
+        try:
+            async with self._turns.lock:
+                await self.drain()
+        finally:
+            self._is_on_its_way = False
 
     async def drain(self) -> None:
         """Carry out what has been committed. Only in a turn."""

@@ -36,11 +36,19 @@ class Turns:
         """Do `work` on the thread, which sees the log as it is now."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._reader.query, work)
 
-    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work`, which takes turns, to its end, even when the caller is cancelled meanwhile."""
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work`, which takes turns; nobody waits for it."""
+        self._task(work).add_done_callback(_report)
+
+    def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work`, which takes turns, to its end, even when the caller is cancelled meanwhile."""
+        task = self._task(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -89,7 +89,7 @@ class WorkingFolder:
         await self._watcher.start()  # before the first comparison, so that nothing is missed in between
         self._store.mirror = self
         trust = Trust.DATES if just_imported else Trust.NOTHING if self._verify else Trust.STAMPS
-        self._in_background(self._following.follow())
+        self._following.follow()
         self._agenda.add(await self._take([ROOT_PATH], deep=True, trust=trust))
         self._writer.power_loss = self._comparer.power_loss = None
         if self._noted is None:  # otherwise it has time: syncing waits for whatever others write to the disk
@@ -114,7 +114,7 @@ class WorkingFolder:
         await turns.whole(self._catch_up(turns))
         self._looks = False
         self._store.mirror = self
-        self._in_background(self._following.follow())
+        self._following.follow()
 
     async def _prepare(self) -> Turns:
         self._disk = await asyncio.to_thread(Disk, self._root)
