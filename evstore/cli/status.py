@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 
 import click
 from rich.filesize import decimal
@@ -42,7 +43,7 @@ def status(place: Place, max_versioned_size: int, as_json: bool) -> None:
     if as_json:
         print_json(asdict(found))
     else:
-        for line in _describe(found):
+        for line in _describe(found, place.top):
             click.echo(printable(line))
     if not found.in_step:
         raise click.exceptions.Exit(1)
@@ -53,7 +54,7 @@ async def _compare(folder: Path, db: Path, max_size: int) -> Status:
         return await store.read(lambda tx: compare(tx, folder, db, max_size=max_size))
 
 
-def _describe(found: Status) -> Iterator[str]:
+def _describe(found: Status, folder: Path) -> Iterator[str]:
     for title, paths in (
         ("On the disk, and not in the log yet:", found.new),
         ("Changed on the disk:", found.changed),
@@ -74,7 +75,8 @@ def _describe(found: Status) -> Iterator[str]:
         yield f"Without versions: {kinds}."
     if found.trash_files:
         size = decimal(found.trash_bytes)
-        yield f"In .evstore/trash, for 30 days: {count(found.trash_files, 'file')} ({size})."
+        yield f"In .evstore/trash, each for 30 days: {count(found.trash_files, 'file')} ({size}). To have the room now:"
+        yield f"    rm -r {quote(str(folder / '.evstore' / 'trash'))}"
     if found.in_step:
         what = f"{count(found.files, 'file')} in {count(found.directories, 'folder')}"
         yield f"Log and folder are in step: {what}."

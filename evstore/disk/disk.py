@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from io import BufferedReader
@@ -50,6 +50,7 @@ from evstore.disk.looking import (
 from evstore.disk.modes import set_executable, tells_modes
 from evstore.disk.reading import opened
 from evstore.disk.renaming import is_same, rename_new, respell
+from evstore.disk.trashed import Trashed
 from evstore.disk.writing import NEW, OLD, TMP, Target, sweep, sync_disk_of, temporary_name, write
 from evstore.errors import Invalid, NotFound
 from evstore.paths import ContentPath, check_name, check_path
@@ -85,6 +86,7 @@ class Disk:
             self._inside = Inside(self.root)
         except OSError as error:
             raise FolderFailed(f"The folder can't be entered ({sentence(error)})") from None
+        self.trashed = Trashed(self._inside)
 
     def close(self) -> None:
         """Nothing may be in use any more, nor used after. What is not closed is so once nobody has it, no thread either."""
@@ -301,36 +303,10 @@ class Disk:
         with changing(path), self._existing(path) as (directory, _):
             trash.put(self._inside, path, name, directory)
 
-    def has_discarded(self, name: str) -> bool:
-        """Whether there is something in the trash under that name."""
-        with changing(ContentPath()):
-            return trash.has(self._inside, name)
-
-    def discarded(self) -> list[str]:
-        """The names of all that is in the trash. Raises as `write` does."""
-        with changing(ContentPath()):
-            return trash.names(self._inside)
-
-    def rename_discarded(self, old: str, new: str) -> None:
-        """Give something in the trash another name. Raises NotFound, Occupied, and as `write` does."""
-        check_name(new)
-        with changing(ContentPath()):
-            trash.rename(self._inside, old, new)
-
-    def recover(self, name: str, path: ContentPath) -> None:
-        """Move what `discard` has put away to `path`. Raises Occupied, OtherDisk, and as `write` does."""
+    def recover(self, name: str, path: ContentPath, below: Sequence[str] = ()) -> None:
+        """Move what `discard` has put away, or what `below` leads to in it, to `path`. Raises Occupied, OtherDisk, and as `write` does."""
         with changing(path), self._parent(path) as (directory, its_name):
-            trash.take(self._inside, name, directory, its_name)
-
-    def empty_trash(self, before: int) -> list[str]:
-        """Remove for good what was discarded before that time (ns since 1970). Raises as `write` does."""
-        with changing(ContentPath()):
-            return trash.empty(self._inside, before)
-
-    def in_trash(self) -> tuple[int, int]:
-        """How many files are in the trash, and their bytes. Raises as `write` does."""
-        with changing(ContentPath()):
-            return trash.held(self._inside)
+            trash.take(self._inside, (name, *below), directory, its_name)
 
     def remove_file(self, path: ContentPath) -> None:
         """Remove a file, or a link itself. Raises NotFound, Occupied when it is a directory, and as `write` does."""

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from evstore.disk.inside import PASSING, READING, Inside
@@ -43,20 +43,26 @@ def put(inside: Inside, path: ContentPath, name: str, directory: int) -> None:
         rename_new(path.name, name, directory, trash)
 
 
-def has(inside: Inside, name: str) -> bool:
-    """Whether there is something in the trash under that name. Raises OSError."""
-    with _trash_with(inside, name) as trash:
-        return look_in(trash, name) is not None
+def has(inside: Inside, name: str, below: Sequence[str] = ()) -> bool:
+    """Whether there is something in the trash under that name, and in it where `below` leads to. Raises OSError."""
+    *above, last = (name, *below)
+    try:
+        with entered(inside, above, of=name) as place:
+            return look_in(place, last) is not None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
-def take(inside: Inside, name: str, directory: int, new: str) -> None:
-    """Move what was put away as `name` to `directory` as `new`. Raises OSError."""
-    with _trash_with(inside, name) as trash:
+def take(inside: Inside, way: Sequence[str], directory: int, new: str) -> None:
+    """Move what `way` leads to in the trash to `directory` as `new`. Raises OSError."""
+    *above, name = way
+    with entered(inside, above, of=way[0]) as place:
         # First, for what is missing counts more than between which disks.
-        os.stat(name, dir_fd=trash, follow_symlinks=False)
-        rename_new(name, new, trash, directory)
-    with suppress(FileNotFoundError), inside.own(ELSEWHERE) as notes:
-        os.unlink(name, dir_fd=notes)
+        os.stat(name, dir_fd=place, follow_symlinks=False)
+        rename_new(name, new, place, directory)
+    if not above and _has_notes(inside):
+        with suppress(FileNotFoundError), inside.own(ELSEWHERE) as notes:
+            os.unlink(name, dir_fd=notes)
 
 
 def empty(inside: Inside, before: int) -> list[str]:
@@ -65,7 +71,7 @@ def empty(inside: Inside, before: int) -> list[str]:
     What is in other disks' trash is left alone.
     """
     with inside.own(TRASH) as trash:
-        old = [name for name in _names(trash) if (put_at := _put_at(name)) is not None and put_at < before]
+        old = [name for name in listed(trash) if (put_at := _put_at(name)) is not None and put_at < before]
         for name in old:
             if stat.S_ISDIR(os.stat(name, dir_fd=trash, follow_symlinks=False).st_mode):
                 _remove_directory(trash, name)
@@ -78,9 +84,9 @@ def held(inside: Inside) -> tuple[int, int]:
     """How many files are in the trash, and their bytes. Raises OSError."""
     files = size = 0
     with inside.own(TRASH) as trash:
-        for _, directory, names in _walk(trash, []):
-            found = [os.stat(name, dir_fd=directory, follow_symlinks=False) for name in names]
-            sizes = [one.st_size for one in found if stat.S_ISREG(one.st_mode)]
+        for _, directory, names in walk(trash, []):
+            found = [look_in(directory, name) for name in names]  # it may be emptied just now
+            sizes = [one.st_size for one in found if one is not None and stat.S_ISREG(one.st_mode)]
             files, size = files + len(sizes), size + sum(sizes)
     return files, size
 
@@ -88,7 +94,7 @@ def held(inside: Inside) -> tuple[int, int]:
 def _remove_directory(trash: int, name: str) -> None:
     """Remove a directory with all it holds, but nothing of another disk that is mounted in it. Raises OSError."""
     disk, directories = os.fstat(trash).st_dev, list[list[str]]()
-    for names, directory, files in _walk(trash, [name]):
+    for names, directory, files in walk(trash, [name]):
         if os.fstat(directory).st_dev != disk:
             raise OSError(errno.EBUSY, "another disk is mounted there")
         directories.append(names)
@@ -103,7 +109,7 @@ def _remove_directory(trash: int, name: str) -> None:
                 os.close(parent)
 
 
-def _walk(top: int, names: list[str]) -> Generator[tuple[list[str], int, list[str]]]:
+def walk(top: int, names: list[str]) -> Generator[tuple[list[str], int, list[str]]]:
     """The directory that `names` lead to from `top`, and all below it: the way there, a descriptor, what is no directory.
 
     Each comes before those in it. Library functions that do this keep all open above, and call themselves: directories may
@@ -113,7 +119,10 @@ def _walk(top: int, names: list[str]) -> Generator[tuple[list[str], int, list[st
     with closing(Way()) as way:
         while waiting:
             names = waiting.pop()
-            directory = way.open(top, names, PASSING)
+            try:
+                directory = way.open(top, names, PASSING)
+            except FileNotFoundError:  # removed meanwhile
+                continue
             try:
                 found = _kinds(directory)
                 yield names, directory, [name for name, is_directory in found.items() if not is_directory]
@@ -132,7 +141,7 @@ def _kinds(directory: int) -> dict[str, bool]:
         os.close(listing)
 
 
-def _names(directory: int) -> list[str]:
+def listed(directory: int) -> list[str]:
     """What is in a directory of which the descriptor is only a place."""
     readable = os.open(".", READING, dir_fd=directory)
     try:
@@ -143,14 +152,17 @@ def _names(directory: int) -> list[str]:
 
 def _put_at(name: str) -> int | None:
     """When something was put there; None for what waits for its place."""
-    number = name.partition("-")[0]
+    number = name.partition("-")[0].partition("@")[0]
     return int(number) if number.isdecimal() else None
 
 
 def names(inside: Inside) -> list[str]:
     """What there is in the trash of each disk. Raises OSError."""
-    with inside.own(TRASH) as trash, inside.own(ELSEWHERE) as notes:
-        found = {*_names(trash), *_names(notes)}
+    with inside.own(TRASH) as trash:
+        found = set(listed(trash))
+    if _has_notes(inside):
+        with inside.own(ELSEWHERE) as notes:
+            found.update(listed(notes))
     return sorted(name for name in found if has(inside, name))
 
 
@@ -158,19 +170,43 @@ def rename(inside: Inside, old: str, new: str) -> None:
     """Give what was put away as `old` another name. Raises OSError."""
     with _trash_with(inside, old) as trash:
         rename_new(old, new, trash, trash)
-    with suppress(FileNotFoundError), inside.own(ELSEWHERE) as notes:
-        os.rename(old, new, src_dir_fd=notes, dst_dir_fd=notes)
+    if _has_notes(inside):
+        with suppress(FileNotFoundError), inside.own(ELSEWHERE) as notes:
+            os.rename(old, new, src_dir_fd=notes, dst_dir_fd=notes)
+
+
+@contextmanager
+def entered(
+    inside: Inside, way: Sequence[str], *, of: str | None = None, steps: Way | None = None
+) -> Generator[int]:
+    """A descriptor of the directory that `way` leads to in the trash that has its first name, or `of`. Raises OSError.
+
+    `steps` are those of an earlier walk in the same trash, from which this one may begin.
+    """
+    with _trash_with(inside, of or way[0]) as trash, nullcontext(steps) if steps else closing(Way()) as steps:
+        directory = steps.open(trash, way, PASSING)
+        try:
+            yield directory
+        finally:
+            os.close(directory)
 
 
 @contextmanager
 def _trash_with(inside: Inside, name: str) -> Generator[int]:
     """A descriptor of the trash that has `name`, if one has."""
     top: list[str] = []
-    with inside.own(ELSEWHERE) as notes, suppress(FileNotFoundError):
-        note = os.readlink(name, dir_fd=notes)
-        top = [] if note == HERE else note.split("/")
+    if _has_notes(inside):
+        with inside.own(ELSEWHERE) as notes, suppress(FileNotFoundError):
+            note = os.readlink(name, dir_fd=notes)
+            top = [] if note == HERE else note.split("/")
     with inside.own(TRASH, top) as trash:
         yield trash
+
+
+def _has_notes(inside: Inside) -> bool:
+    """Whether something was ever put elsewhere: most folders are on one disk."""
+    with inside.own(TRASH) as trash:
+        return look_in(trash, f"../{ELSEWHERE}") is not None
 
 
 def _top_of_disk(inside: Inside, names: Sequence[str], path: ContentPath) -> Sequence[str]:

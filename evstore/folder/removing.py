@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from evstore.events import Digest
 from evstore.folder.state import State
 from evstore.paths import ContentPath
 
+DELETED = re.compile(r"\d+@(?P<deletion>\d+)-")
 MAX_TRASHED = 200  # bytes of a name that are kept in the trash
 
 
@@ -23,8 +25,8 @@ class Remover:
         self._state = state
         self._is_left_out = is_left_out
 
-    def put_away(self, tx: Tx, top: Found) -> None:
-        """Move a file or a directory to the trash; what is in no version stays where it is, with the directories above it.
+    def put_away(self, tx: Tx, top: Found, deletion: int) -> None:
+        """Move a file or a directory to the trash that the event at the offset `deletion` has deleted; what is in no version stays where it is, with the directories above it.
 
         Raises NotFound, Unreadable, and as `Disk.discard`.
         """
@@ -36,7 +38,7 @@ class Remover:
             if found.path in kept:
                 waiting += self._below(found)
             elif found.path not in unknown:
-                self._disk.discard(found.path, trash_name(found.path))
+                self._disk.discard(found.path, trash_name(found.path, deletion if found is top else 0))
 
     def _unknown(self, tx: Tx, top: Found) -> set[ContentPath]:
         """The files at or below a place with bytes that are not in the log, and should be."""
@@ -73,7 +75,16 @@ def has_body(tx: Tx, digest: Digest | None) -> bool:
     return digest is None or tx.row("select 1 from bodies where digest = ?", (digest,)) is not None
 
 
-def trash_name(path: ContentPath) -> str:
-    """A name in the trash that tells when it was put there, as ns since 1970, and is no longer than a name may be."""
+def trash_name(path: ContentPath, deletion: int | None = None) -> str:
+    """A name in the trash, no longer than a name may be, that tells when it was put there, as ns since 1970.
+
+    `deletion`: the offset of the event that has deleted it, if it was in the log; 0 for a part of that.
+    """
     name = path.name.encode()[:MAX_TRASHED].decode(errors="ignore")
-    return f"{time.time_ns()}-{name}"
+    return f"{time.time_ns()}{'' if deletion is None else f'@{deletion}'}-{name}"
+
+
+def deletion_of(name: str) -> int | None:
+    """What a name made by `trash_name` tells of the deletion."""
+    found = DELETED.match(name)
+    return int(found["deletion"]) if found else None

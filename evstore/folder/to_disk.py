@@ -32,6 +32,7 @@ from evstore.events import (
     Offset,
     Recorded,
 )
+from evstore.folder.bringing_back import bring_back
 from evstore.folder.missed import missed, places
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.removing import Remover, has_body, read_digest, trash_name
@@ -58,6 +59,7 @@ class Outcome:
     written: set[ContentPath] = field(default_factory=set[ContentPath])  # what was changed by us
     files: dict[ContentPath, Stamp] = field(default_factory=dict[ContentPath, Stamp])  # written as a whole
     moved: bool = False  # paths lead elsewhere than before
+    discarded: bool = False  # something went to the trash that the log has
     doubtful: bool = False  # everything is to be looked at again
 
 
@@ -115,9 +117,11 @@ class Writer:
             case EntryDeleted():
                 old = tree.path_of(tx, entry, offset - 1)
                 if old is not None:
-                    self._delete(tx, entry, old, outcome)
+                    self._delete(tx, entry, old, offset, outcome)
             case EntryUndeleted():
                 back = tree.by_id(tx, entry, offset)
+                if back is not None and back.is_directory:
+                    self._bring_back(tx, back, offset, outcome)
                 for found in tree.subtree(tx, back, offset) if back is not None else ():
                     self._put(tx, found, plain, outcome)
             case ExecutableChanged(executable=executable):
@@ -230,7 +234,7 @@ class Writer:
         if found is not None and found.stamp.is_moved(known.stamp):
             self._state.note(entry, Known(found.stamp, known.digest))
 
-    def _delete(self, tx: Tx, entry: EntryId, path: ContentPath, outcome: Outcome) -> None:
+    def _delete(self, tx: Tx, entry: EntryId, path: ContentPath, offset: Offset, outcome: Outcome) -> None:
         """A file that is known is removed; what may not be in the log goes to the trash, a directory for now."""
         found, known = self._disk.look(path), self._state.known(tx, entry)
         if found is None:
@@ -239,10 +243,24 @@ class Writer:
             (known is not None and known.stamp == found.stamp) or self._is_in_log(tx, path)
         ):
             self._disk.remove_file(path)
+        elif found.what is What.DIRECTORY:
+            self._disk.discard(path, trash_name(path, offset))
+            outcome.discarded = True
         else:
             self._disk.discard(path, trash_name(path))
         self._state.note(entry, None)
         outcome.written.add(path)
+
+    def _bring_back(self, tx: Tx, directory: Entry, offset: Offset, outcome: Outcome) -> None:
+        """From the trash, for what has no versions is nowhere else; what the log has can be written in any case."""
+        try:
+            self._ensure_parents(directory.path, outcome)
+            if bring_back(tx, self._disk, directory, offset):
+                outcome.dirty.add(directory.path)
+        except EvstoreError as error:
+            logger.warning(
+                "What had no versions in %s stays in .evstore/trash: %s", directory.path, error.message
+            )
 
     def _is_in_log(self, tx: Tx, path: ContentPath) -> bool:
         try:
@@ -307,7 +325,8 @@ class Writer:
             if found is not None and self._is(tx, entry, found):
                 outcome.dirty.add(path.parent)
                 if now is None:
-                    self._remover.put_away(tx, found)
+                    lost = tree.deletion(tx, entry)
+                    self._remover.put_away(tx, found, lost.offset if lost is not None else 0)
                 else:
                     self._free(_aside(entry))
                     self._disk.discard(path, _aside(entry))
@@ -331,7 +350,7 @@ class Writer:
 
     def _lower(self, entry: Entry, outcome: Outcome, *, was_lifted: bool) -> None:
         """Bring back to its place what was put aside for an entry, by this start or by one that was ended in it."""
-        if not self._disk.has_discarded(_aside(entry.id)):
+        if not self._disk.trashed.has(_aside(entry.id)):
             return
         self._ensure_parents(entry.path, outcome)
         if (occupant := self._disk.look(entry.path)) is not None:
@@ -343,13 +362,13 @@ class Writer:
     def _put_back(self, entry: EntryId, was: ContentPath) -> None:
         """Its new place can't be reached: so it stays where it was, and the comparison finds it there."""
         with suppress(EvstoreError):  # then it is left in the trash, which is told
-            if self._disk.has_discarded(_aside(entry)):
+            if self._disk.trashed.has(_aside(entry)):
                 self._disk.recover(_aside(entry), was)
 
     def _settle(self) -> None:
         """What waits for a place now is trash like any other: the next start must not take it for its own."""
         try:
-            for name in self._disk.discarded():
+            for name in self._disk.trashed.names():
                 if name.startswith(ASIDE):
                     logger.warning("What was left of a start is in .evstore/trash now: %s", self._free(name))
         except EvstoreError as error:
@@ -358,8 +377,8 @@ class Writer:
     def _free(self, aside: str) -> str:
         """Give what has been put aside under a name, if anything, an ordinary name in the trash. Returns that."""
         name = trash_name(ContentPath(aside))
-        if self._disk.has_discarded(aside):
-            self._disk.rename_discarded(aside, name)
+        if self._disk.trashed.has(aside):
+            self._disk.trashed.rename(aside, name)
         return name
 
 

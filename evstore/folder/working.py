@@ -27,6 +27,7 @@ from evstore.events import Author, Digest, Recorded
 from evstore.folder import marking, state
 from evstore.folder.agenda import Agenda, overdue
 from evstore.folder.comparing import Comparer, Trust
+from evstore.folder.emptying import Emptying
 from evstore.folder.following import Following
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.state import Known, Noted, State
@@ -47,8 +48,6 @@ logger = logging.getLogger(__name__)
 
 SEEN = 20_000  # paths of which it is remembered what was last seen there
 NOTE_EVERY = 1.0  # seconds after which the table hears of what is known
-DAY = 86_400.0  # seconds
-IN_TRASH = 30 * 86_400_000_000_000  # ns that something without versions stays in the trash
 RETRY = 30.0  # seconds after which it is tried again to write what could not be written
 PAUSE = 2.0  # seconds until it is tried again to take in what could not be taken in
 ROOT_PATH = ContentPath("")
@@ -99,7 +98,7 @@ class WorkingFolder:
             self._keep_looking(),
             every(NOTE_EVERY, self._note_changes),
             every(RETRY, self._try_again),
-            self._empty_trash(),
+            self._emptying.keep_on(),
         )
 
     async def open_to_write(self) -> None:
@@ -127,6 +126,7 @@ class WorkingFolder:
         self._comparer = Comparer(self._disk, self._state, self._ignore)
         self._writer = Writer(self._disk, self._state, self._comparer.is_left_out)
         self._following = Following(self._turns, self._writer, self._store.offset, self._was_written)
+        self._emptying = Emptying(self._turns, self._disk, self._state)
         self._taking = TakingIn(
             self._store, self._disk, self._state, self._comparer, self._following, self._rules_changed
         )
@@ -197,19 +197,12 @@ class WorkingFolder:
         for path, stamp in outcome.files.items():
             self._now_seen(path, stamp)
         self._agenda.add(outcome.dirty, deep=outcome.doubtful)
+        if outcome.discarded:
+            self._emptying.wake()
 
     async def _try_again(self) -> None:
         if self._following.unwritten:
             await self._open_turns.whole(self._in_turn(self._following.try_again))
-
-    async def _empty_trash(self) -> None:
-        """Remove for good what has been in the trash for long, at once and then every day."""
-        while True:
-            try:
-                await asyncio.to_thread(self._disk.empty_trash, time.time_ns() - IN_TRASH)
-            except EvstoreError as error:
-                logger.warning("The trash could not be emptied: %s", error.message)
-            await asyncio.sleep(DAY)
 
     # -- disk -> log -------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from evstore.events import (
     FileSaved,
     Kind,
     NotebookTrusted,
+    Offset,
     Recorded,
     TagImported,
 )
@@ -306,6 +307,30 @@ def last_moment(tx: Tx, entry: EntryId) -> int | None:
         else:
             above = row[0]
     return moment
+
+
+class Deletion(NamedTuple):
+    """How an entry was lost: by the deletion of it, or of a directory above it."""
+
+    offset: Offset
+    below: list[str]  # the names from what was deleted down to the entry
+
+
+def deletion(tx: Tx, entry: EntryId, at: int = NOW) -> Deletion | None:
+    """Why an entry is not in the tree as of `at`; None when it is, or never was there."""
+    below: list[str] = []
+    while entry != ROOT:
+        row = tx.row(
+            "select parent, name, until from places where entry = ? and since <= ? order by since desc limit 1",
+            (entry, at),
+        )
+        if row is None:
+            return None
+        if row[2] <= at:
+            return Deletion(row[2], below[::-1])
+        below.append(row[1])
+        entry = row[0]
+    return None
 
 
 def by_id(tx: Tx, entry: EntryId, at: int = NOW) -> Entry | None:

@@ -294,7 +294,7 @@ def test_each_disk_has_its_trash(two: Path) -> None:
     write(disk, "m/d/e/a.txt")
     disk.discard(p("m/d/e"), "1")
     disk.discard(p("d"), "2")
-    assert disk.has_discarded("1") and disk.has_discarded("2") and not disk.has_discarded("3")
+    assert disk.trashed.has("1") and disk.trashed.has("2") and not disk.trashed.has("3")
     assert [one.path for one in disk.scan(p("m")).found] == ["m/d"]
     assert disk.scan(p("m/d")).found == []
     disk.make_directory(p("m/d/f"))
@@ -307,7 +307,7 @@ def test_each_disk_has_its_trash(two: Path) -> None:
     disk.recover("1", p("m/back"))
     disk.recover("2", p("back"))
     assert (two / "m/back/a.txt").read_bytes() == b"new" and (two / "back").is_dir()
-    assert not disk.has_discarded("1") and not disk.has_discarded("2")
+    assert not disk.trashed.has("1") and not disk.trashed.has("2")
     with pytest.raises(NotFound):
         disk.recover("1", p("m/again"))
 

@@ -1,14 +1,25 @@
-"""`.evstore/trash`: what was deleted and may be in no version stays for a while."""
+"""`.evstore/trash`: what was deleted and is in no version stays for a while, and comes back by an undelete; the rest goes at once."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
+import shutil
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import pytest
+
 from evstore.disk.disk import Disk
-from evstore.folder.removing import trash_name
+from evstore.errors import EvstoreError
+from evstore.events import Author, EntryId
+from evstore.folder.emptying import AT_ONCE
+from evstore.folder.removing import deletion_of, trash_name
 from evstore.paths import ContentPath
+from tests.folder.both_sides import AUTHOR, BothSides
+from tests.folder.mounts import mounted
 
 DAY = 86_400_000_000_000  # ns
 
@@ -30,13 +41,13 @@ def test_what_is_old_goes_and_nothing_else(tmp_path: Path) -> None:
     for name, target in (("to directory", tmp_path / "outside"), ("to nothing", "nowhere")):
         (root / name).symlink_to(target)
         disk.discard(ContentPath(name), f"{now - 31 * DAY}-{name}")
-    assert disk.in_trash()[0] == 4  # links are no files
-    disk.empty_trash(now - 30 * DAY)
+    assert disk.trashed.held()[0] == 4  # links are no files
+    disk.trashed.empty(now - 30 * DAY)
     assert sorted(name.partition("-")[2] for name in os.listdir(root / ".evstore" / "trash")) == [
         "00ff",
         "new",
     ]
-    assert disk.in_trash() == (2, 6)
+    assert disk.trashed.held() == (2, 6)
     assert (tmp_path / "outside" / "kept").read_text() == "kept"
 
 
@@ -50,6 +61,255 @@ def test_what_is_nested_more_deeply_than_any_path_goes_too(tmp_path: Path) -> No
     os.close(current)
     disk = Disk(tmp_path)
     disk.discard(ContentPath("d"), "1-d")
-    assert disk.in_trash() == (1, 0)
-    disk.empty_trash(2)
+    assert disk.trashed.held() == (1, 0)
+    disk.trashed.empty(2)
     assert os.listdir(tmp_path / ".evstore" / "trash") == []
+
+
+@pytest.fixture
+async def both(tmp_path: Path) -> AsyncGenerator[BothSides]:
+    both = BothSides(tmp_path)
+    await both.open()
+    yield both
+    await agree(both)
+    assert await both.has_lost() == set()
+    await both.close()
+
+
+async def agree(both: BothSides) -> None:
+    """Wait until both sides have what they should: what has no versions is on the disk alone."""
+    await both.folder.settled()
+    disk = {path: found for path, found in both.disk().items() if not UNVERSIONED.search(path)}
+    assert await both.tree() == disk
+
+
+UNVERSIONED = re.compile(r"\.tmp$|(^|/)(large|cache(/y)?)$")
+ME = Author.new(AUTHOR)
+LARGE = bytes(1_000_001)  # has no versions
+
+
+async def make_tree(both: BothSides) -> EntryId:
+    """A directory `d` of 9 files, 3 of them without versions, one of these in a directory without versions."""
+    both.write(".evstoreignore", b"cache/\n*.tmp\n")
+    for path in ("d", "d/sub", "d/sub/deep", "d/cache", "d/empty"):
+        (both.root / path).mkdir()
+    for path in ("d/a", "d/b.sh", "d/sub/c", "d/sub/deep/e", "d/sub/x.tmp", "d/cache/y", "d/sub/same"):
+        both.write(path, b"same" if path.endswith("same") else path.encode())
+    both.write("d/large", LARGE)
+    both.write("d/empty/nothing", b"")
+    (both.root / "d/b.sh").chmod(0o755)
+    await both.folder.settled()
+    return await entry_at(both, "d")
+
+
+async def entry_at(both: BothSides, path: str) -> EntryId:
+    entry = await both.contents.exists(ContentPath(path))
+    assert entry is not None
+    return entry.id
+
+
+def trash(both: BothSides) -> Path:
+    return both.root / ".evstore" / "trash"
+
+
+def in_trash(both: BothSides) -> list[str]:
+    """The files in the trash, without the names by which they were put there."""
+    files = (file for file in trash(both).rglob("*") if file.is_file())
+    return sorted("/".join(file.relative_to(trash(both)).parts[1:]) for file in files)
+
+
+async def until_in_trash(both: BothSides, *files: str) -> None:
+    async with asyncio.timeout(30):
+        while in_trash(both) != sorted(files):
+            await asyncio.sleep(0.02)
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes() if file.is_file() else None
+        for file in folder.rglob("*")
+    }
+
+
+LEFT = ("cache/y", "large", "sub/x.tmp")
+
+
+async def test_what_the_log_has_is_removed_soon(both: BothSides) -> None:
+    await make_tree(both)
+    await both.contents.delete(ContentPath("d"), ME)
+    await until_in_trash(both, *LEFT)
+    (top,) = trash(both).iterdir()
+    async with asyncio.timeout(30):
+        while (top / "sub/deep").exists() or (top / "empty").exists():
+            await asyncio.sleep(0.02)
+    await both.contents.create_directory(ContentPath("e"), ME)
+    await both.save("e/f", b"one")
+    await both.contents.delete(ContentPath("e"), ME)
+    async with asyncio.timeout(30):
+        while len(list(trash(both).iterdir())) != 1:
+            await asyncio.sleep(0.02)
+
+
+async def test_more_than_can_be_removed_at_once(both: BothSides) -> None:
+    (both.root / "d").mkdir()
+    for number in range(2 * AT_ONCE + 7):
+        both.write(f"d/{number}", str(number).encode())
+    await agree(both)
+    await both.contents.delete(ContentPath("d"), ME)
+    async with asyncio.timeout(30):
+        while list(trash(both).iterdir()):
+            await asyncio.sleep(0.02)
+
+
+async def test_all_of_it_comes_back(both: BothSides) -> None:
+    entry = await make_tree(both)
+    before = everything(both.root / "d")
+    await both.contents.delete(ContentPath("d"), ME)
+    assert not (both.root / "d").exists()
+    await both.history.undelete(entry, None, ME)
+    assert everything(both.root / "d") == before
+    await both.contents.delete(ContentPath("d"), ME)
+    await until_in_trash(both, *LEFT)
+    await both.history.undelete(entry, ContentPath("other"), ME)
+    assert everything(both.root / "other") == before
+    assert (both.root / "other/b.sh").stat().st_mode & 0o111
+    assert list(trash(both).iterdir()) == []
+    await agree(both)
+
+
+async def test_while_it_is_looked_through(both: BothSides) -> None:
+    """In whatever moment it comes back, nothing is missing, and nothing of what is there is removed."""
+    entry = await make_tree(both)
+    for number in range(600):
+        both.write(f"d/sub/{number}", str(number).encode())
+    await both.folder.settled()
+    before = everything(both.root / "d")
+    for pause in (0, 0.002, 0.005, 0.01, 0.02, 0.04):
+        await both.contents.delete(ContentPath("d"), ME)
+        await asyncio.sleep(pause)
+        await both.history.undelete(entry, None, ME)
+        assert everything(both.root / "d") == before
+    await asyncio.sleep(0.1)
+    assert everything(both.root / "d") == before
+
+
+async def test_a_part_of_what_was_deleted_comes_back(both: BothSides) -> None:
+    top = await make_tree(both)
+    sub = await entry_at(both, "d/sub")
+    before = everything(both.root / "d/sub")
+    await both.contents.delete(ContentPath("d"), ME)
+    await until_in_trash(both, *LEFT)
+    await both.history.undelete(sub, ContentPath("sub"), ME)
+    assert everything(both.root / "sub") == before
+    await both.history.undelete(top, None, ME)
+    await agree(both)
+    assert not (both.root / "d/sub").exists()
+    assert (both.root / "d/cache/y").read_bytes() == b"d/cache/y"
+    assert (both.root / "d/large").read_bytes() == LARGE
+    assert list(trash(both).iterdir()) == []
+
+
+async def test_what_came_back_before_is_not_there_twice(both: BothSides) -> None:
+    top = await make_tree(both)
+    file = await entry_at(both, "d/sub/c")
+    await both.contents.delete(ContentPath("d"), ME)
+    await both.history.undelete(file, ContentPath("c"), ME)
+    await both.history.undelete(top, None, ME)
+    await agree(both)
+    assert (both.root / "c").read_bytes() == b"d/sub/c"
+    assert not (both.root / "d/sub/c").exists()
+    assert (both.root / "d/a").read_bytes() == b"d/a"
+
+
+async def test_its_place_is_taken(both: BothSides) -> None:
+    entry = await make_tree(both)
+    await both.contents.delete(ContentPath("d"), ME)
+    (both.root / "d").mkdir()
+    both.folder._looks = False  # nobody has told of it yet
+    await both.history.undelete(entry, None, ME)
+    both.folder._looks = True
+    assert (both.root / "d/sub/c").read_bytes() == b"d/sub/c"
+    await agree(both)
+    assert set(LEFT) <= set(in_trash(both))
+
+
+async def test_a_change_that_nobody_has_seen_is_not_lost(both: BothSides) -> None:
+    entry = await make_tree(both)
+    both.folder._looks = False
+    both.write("d/a", b"changed just before")
+    await both.contents.delete(ContentPath("d"), ME)
+    both.folder._looks = True
+    await until_in_trash(both, "a", *LEFT)
+    await both.history.undelete(entry, None, ME)
+    await agree(both)
+    assert await both.text("d/a") == b"changed just before"
+
+
+async def test_the_next_start_goes_on(both: BothSides) -> None:
+    entry = await make_tree(both)
+    await both.contents.delete(ContentPath("d"), ME)
+    await both.close()
+    await both.open()
+    await until_in_trash(both, *LEFT)
+    await both.history.undelete(entry, None, ME)
+    assert (both.root / "d/cache/y").read_bytes() == b"d/cache/y"
+
+
+async def test_somebody_else_empties_it(both: BothSides) -> None:
+    entry = await make_tree(both)
+    await both.contents.delete(ContentPath("d"), ME)
+    shutil.rmtree(trash(both))
+    await both.history.undelete(entry, None, ME)
+    assert everything(both.root / "d").keys() == {
+        *("a", "b.sh", "empty", "empty/nothing", "sub", "sub/c", "sub/deep", "sub/deep/e", "sub/same")
+    }
+
+
+async def test_the_trash_of_another_disk(tmp_path: Path) -> None:
+    (tmp_path / "folder/m").mkdir(parents=True)
+    with mounted(tmp_path / "folder/m", "-t", "tmpfs", "tmpfs"):
+        both = BothSides(tmp_path)
+        await both.open()
+        both.write(".evstoreignore", b"*.tmp\n")
+        (both.root / "m/d").mkdir()
+        both.write("m/d/a", b"one")
+        both.write("m/d/b.tmp", b"two")
+        await both.folder.settled()
+        entry = await entry_at(both, "m/d")
+        await both.contents.delete(ContentPath("m/d"), ME)
+        there = both.root / "m/.evstore/trash"
+        async with asyncio.timeout(30):
+            while sorted(file.name for file in there.rglob("*") if file.is_file()) != ["b.tmp"]:
+                await asyncio.sleep(0.02)
+        await both.history.undelete(entry, None, ME)
+        assert everything(both.root / "m/d") == {"a": b"one", "b.tmp": b"two"}
+        await agree(both)
+        await both.close()
+
+
+def test_names() -> None:
+    path = ContentPath("1@2-" + "é" * 120)
+    assert deletion_of(trash_name(path)) is None
+    assert deletion_of(trash_name(path, 17)) == 17
+    assert len(trash_name(path, 2**62).encode()) <= 255
+
+
+def test_only_what_is_as_it_was_is_removed(disk: Disk, root: Path, outside: Path) -> None:
+    (root / "d/below").mkdir(parents=True)
+    for name in ("a", "b", "changed"):
+        (root / "d" / name).write_text(name)
+    (root / "d/link").symlink_to(outside / "secret.txt")
+    disk.discard(ContentPath("d"), "1@1-d")
+    (way, files), (below, nothing) = disk.trashed.walk("1@1-d")
+    members = {one.name: one for one in files}
+    assert (way, set(members), below, nothing) == (["1@1-d"], {"a", "b", "changed"}, ["1@1-d", "below"], [])
+    (root / ".evstore/trash/1@1-d/changed").write_text("other")
+    wanted = {one.name: one.stamp for one in members.values() if one.name != "b"}
+    assert disk.trashed.remove(["1@1-d"], wanted | {"gone": wanted["a"]}) == ["a"]
+    assert len(disk.trashed.remove_empty([below, way])) == 1
+    assert sorted(os.listdir(root / ".evstore/trash/1@1-d")) == ["b", "changed", "link"]
+    assert (outside / "secret.txt").read_text() == "secret"
+    for lost in (["nothing"], below, ["1@1-d", "link"]):
+        with pytest.raises(EvstoreError):
+            disk.trashed.remove(lost, {"secret.txt": members["a"].stamp})
+    assert list(disk.trashed.walk("nothing")) == []

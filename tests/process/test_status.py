@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from pathlib import Path
 
-from tests.process.commands import answer, done, evstore, serving
+from tests.process.commands import PATIENCE, answer, done, evstore, serving
 
 
 def test_in_step_and_out_of_step(folder: Path) -> None:
@@ -73,3 +75,18 @@ def test_no_log(tmp_path: Path) -> None:
     result = evstore("status", cwd=tmp_path)
     assert result.returncode == 1
     assert "There is no log" in result.stderr
+
+
+def test_how_to_empty_the_trash(folder: Path) -> None:
+    (folder / ".evstoreignore").write_text("*.tmp\n")
+    (folder / "sub" / "x.tmp").write_text("in no version")
+    with serving(folder) as server:
+        server.ask("DELETE", "api/contents/sub")
+        wanted = "In .evstore/trash, each for 30 days: 1 file (13 bytes). To have the room now:"
+        deadline = time.monotonic() + PATIENCE
+        while (told := done("status", cwd=folder).splitlines())[1] != wanted:
+            assert time.monotonic() < deadline, told
+        subprocess.run(told[2], shell=True, check=True)
+        assert "trash" not in done("status", cwd=folder)
+        server.save("a.txt", "still well")
+        server.ask("DELETE", "api/contents/a.txt")

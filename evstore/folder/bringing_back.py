@@ -1,0 +1,30 @@
+"""Bringing back what was deleted, from the trash: as a whole, and so with what has no versions."""
+
+from __future__ import annotations
+
+from evstore.disk.disk import Disk
+from evstore.engine.base import Tx
+from evstore.entry import Entry
+from evstore.events import Offset
+from evstore.folder.removing import deletion_of
+from evstore.projections import tree
+
+
+def bring_back(tx: Tx, disk: Disk, directory: Entry, offset: Offset) -> bool:
+    """Move a directory that the event at `offset` has undeleted from the trash to its place, if it is there as a whole.
+
+    What of it was removed from the trash already is to be written again. When something has come back before it that would
+    then be there twice, all of it stays in the trash. Raises as `Disk.recover`.
+    """
+    lost = tree.deletion(tx, directory.id, offset - 1)
+    if lost is None or disk.look(directory.path) is not None:
+        return False
+    name = next((name for name in disk.trashed.names() if deletion_of(name) == lost.offset), None)
+    if name is None:
+        return False
+    held = {entry.id for entry in tree.below(tx, directory.id, offset)}
+    for entry in tree.below(tx, directory.id, lost.offset - 1):
+        if entry.id not in held and disk.trashed.has(name, (*lost.below, *entry.path.names)):
+            return False
+    disk.recover(name, directory.path, below=lost.below)
+    return True

@@ -1,0 +1,111 @@
+"""Emptying the trash: what the log has goes soon after it was deleted, what is in no version 30 days later.
+
+A directory is deleted by one rename into the trash, so it is there with all it held. Whatever of that is known, by its
+stamp, to be in the log, is removed a few files at a time, for others wait for their turn; nothing is read for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from evstore.batching import in_batches
+from evstore.disk.disk import Disk
+from evstore.disk.found import Stamp
+from evstore.disk.trashed import Discarded
+from evstore.engine.base import Tx
+from evstore.errors import EvstoreError
+from evstore.events import EntryId, Kind
+from evstore.folder.removing import deletion_of
+from evstore.folder.state import State
+from evstore.folder.turns import Turns
+from evstore.projections import tree
+
+logger = logging.getLogger(__name__)
+
+DAY = 86_400.0  # seconds
+STAYS = 30 * 86_400_000_000_000  # ns that something without versions stays in the trash
+AT_ONCE = 200  # files in one turn: some 5 ms
+
+
+class Emptying:
+    """Keeps the trash empty. `state` belongs to the thread of `turns`."""
+
+    def __init__(self, turns: Turns, disk: Disk, state: State) -> None:
+        self._turns = turns
+        self._disk = disk
+        self._state = state
+        self._due = asyncio.Event()
+        self._done: set[str] = set()  # what was looked through: nothing of it will be known later
+
+    def wake(self) -> None:
+        """Something was put there."""
+        self._due.set()
+
+    async def keep_on(self) -> None:
+        """Look through it now, after each `wake` and every day, until cancelled."""
+        while True:
+            self._due.clear()
+            try:
+                await self._look_through()
+                await asyncio.to_thread(self._disk.trashed.empty, time.time_ns() - STAYS)
+            except EvstoreError as error:
+                logger.warning("The trash could not be emptied: %s", error.message)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DAY):
+                    await self._due.wait()
+
+    async def _look_through(self) -> None:
+        names = await asyncio.to_thread(self._disk.trashed.names)
+        self._done &= set(names)
+        for name in names:
+            if name in self._done or deletion_of(name) is None:
+                continue
+            self._done.add(name)
+            try:
+                await self._remove_known(name)
+            except EvstoreError as error:  # somebody else has emptied the trash, or closed a directory in it
+                logger.info("Of what was deleted, something stays in .evstore/trash: %s", error.message)
+
+    async def _remove_known(self, top: str) -> None:
+        """Remove what the log has of something in the trash, and the directories that are empty then."""
+        directories: list[list[str]] = []
+        walk = self._disk.trashed.walk(top)  # not closed, for a thread may be in it when this is cancelled
+        while (found := await asyncio.to_thread(next, walk, None)) is not None:
+            way, files = found
+            directories.append(way)
+            for some in in_batches(files, _one, total=AT_ONCE):
+                await self._in_turn(partial(self._remove, way, some))
+        for some in in_batches(reversed(directories), _one, total=AT_ONCE):
+            await self._in_turn(partial(self._remove_empty, some))
+
+    async def _in_turn(self, work: Callable[[Tx], None]) -> None:
+        async def turn() -> None:
+            async with self._turns.lock:  # or it could come back by an undelete just now
+                await self._turns.run(work)
+
+        await self._turns.whole(turn())
+
+    def _remove(self, way: Sequence[str], files: Sequence[Discarded], tx: Tx) -> None:
+        known: dict[str, tuple[Stamp, EntryId]] = {}
+        for one in files:
+            for entry, there in self._state.by_inode(tx, one.stamp.inode):
+                if there.stamp == one.stamp:
+                    known[one.name] = (one.stamp, entry)
+        removed = self._disk.trashed.remove(way, {name: stamp for name, (stamp, _) in known.items()})
+        for name in removed:
+            self._state.note(known[name][1], None)
+
+    def _remove_empty(self, ways: Sequence[Sequence[str]], tx: Tx) -> None:
+        for removed in self._disk.trashed.remove_empty(ways):
+            for entry, _ in self._state.by_inode(tx, removed.inode):
+                if tree.kind_of(tx, entry) is Kind.DIRECTORY:  # of which the next one may get the inode
+                    self._state.note(entry, None)
+
+
+def _one(item: object) -> int:
+    return 1
