@@ -60,12 +60,14 @@ programs:
 
 # A stamp for each set of packages: made once, and again when pyproject.toml changes.
 $(LAB): pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[lab]"
+	@echo "Installing evstore, JupyterLab and Notebook into $(VENV): this takes a minute or two, and is done once."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[lab]"
 	@touch $@
 
 $(DEV): pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
-	$(BIN)/python -m bash_kernel.install --sys-prefix >/dev/null  # a second language, for the tests
+	@echo "Installing evstore and what its tests need into $(VENV): this takes some minutes, and is done once."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@$(BIN)/python -m bash_kernel.install --sys-prefix >/dev/null  # a second language, for the tests
 	@touch $@ $(LAB)
 
 $(BIN)/pip:

@@ -14,12 +14,12 @@ from evstore import naming, rules
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import Invalid, NotFound
-from evstore.events import Author, Digest, EntryId, FileSaved, Kind, Offset, new_id
+from evstore.events import DISK, ROOT, Author, Digest, EntryId, FileSaved, Kind, Offset, new_id
 from evstore.log import log
 from evstore.log.bodies import Body
 from evstore.log.log import Moment
 from evstore.paths import ContentPath, check_name
-from evstore.projections import modes, tree, trust
+from evstore.projections import history, modes, tree, trust
 from evstore.store import Depth, Store, Work
 
 
@@ -125,10 +125,11 @@ class Contents:
     async def save(self, path: ContentPath, wish: Save, author: Author) -> Saved:
         """Give the file at `path` new bytes; make it if need be. Its directory must exist.
 
-        Raises NotFound, Invalid, or Conflict when the file is not as expected.
+        If the disk has taken a file from there, alone or with its directory, it comes back with its history: a client
+        that has it open has not heard of that, and saves it as ever. Raises NotFound, Invalid, or Conflict when the file is not as expected.
         """
         return await self._store.write(
-            lambda work: save(work, path, wish), author, weight=wish.body.weight, about=(path,)
+            lambda work: save(work, path, wish, again=True), author, weight=wish.body.weight, about=(path,)
         )
 
     async def create_directory(self, path: ContentPath, author: Author) -> Saved:
@@ -217,12 +218,14 @@ class Contents:
 # -- parts of commands, which other services use too -----------------------------------
 
 
-def save(work: Work, path: ContentPath, wish: Save) -> Saved:
-    """Save a file within a command."""
+def save(work: Work, path: ContentPath, wish: Save, *, again: bool = False) -> Saved:
+    """Save a file within a command; with `again`, the one that the disk has taken from there, if it has."""
     tx = work.tx
     entry = tree.entry_at(tx, path)
     rules.expect(entry, path, wish.expected, present=wish.present, absent=wish.absent)
     created = entry is None
+    if entry is None and again and not wish.absent:
+        entry = _put_back(work, path)
     if entry is None:
         entry = create(work, path, Kind.FILE, created=wish.modified)
     known = wish.trusted and trust.is_trusted(tx, wish.body.digest)
@@ -240,6 +243,42 @@ def save(work: Work, path: ContentPath, wish: Save) -> Saved:
         work.unchanged.append(entry.id)
     work.append(decision)
     return Saved(_require(tx, path), created)
+
+
+def _put_back(work: Work, path: ContentPath) -> Entry | None:
+    """The file that the disk has taken from `path`, there again; None when there is no such file.
+
+    Of a directory that has gone as well, no more than this file comes back.
+    """
+    was = _taken_by_disk(work.tx, path)
+    if was is None:
+        return None
+    for depth in range(1, len(path.names)):
+        directory = ContentPath("/".join(path.names[:depth]))
+        if tree.entry_at(work.tx, directory) is None:
+            create(work, directory, Kind.DIRECTORY)
+    parent = tree.entry_at(work.tx, path.parent)
+    work.append(rules.undelete(was, tree.path_of(work.tx, was), path, parent, None))
+    return _require(work.tx, path)
+
+
+def _taken_by_disk(tx: Tx, path: ContentPath) -> EntryId | None:
+    """The file that was the last at `path`, if it has gone because the disk has deleted it, or a directory above it."""
+    current = ROOT
+    for name in path.names:
+        place, member = tree.Place(current, name), tree.last_member(tx, current, name)
+        if member is None:
+            return None
+        if tree.place(tx, member) != place:
+            deletion = history.deletion(tx, member)
+            if (
+                deletion is None
+                or deletion.actor != DISK
+                or tree.place(tx, member, deletion.offset - 1) != place
+            ):
+                return None
+        current = member
+    return current if tree.kind_of(tx, current) is Kind.FILE and tree.path_of(tx, current) is None else None
 
 
 def copy(work: Work, entry: Entry, path: ContentPath) -> None:

@@ -177,6 +177,9 @@ class Recorded:
     event: Event
 
 
+DISK = "disk"  # the author of what others than evstore do in the folder: kernels, editors, git
+
+
 @dataclass(frozen=True, slots=True)
 class Author:
     """On whose behalf one command runs. All its events carry this; the next command has another id."""

@@ -51,7 +51,7 @@ class OldNotebooks:
         def command(work: Work) -> Saved:
             entry = tree.entry_at(work.tx, path)
             if entry is None:
-                return contents.save(work, path, wish)
+                return contents.save(work, path, wish, again=True)
             _move(work, entry, to)
             return contents.save(work, to, wish)
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 import orjson
 
@@ -28,6 +29,11 @@ class RunningServer:
     url: str  # ends with a slash
     token: str  # "" when it lets everybody in, or only by password
     pid: int
+
+    @property
+    def page(self) -> str:
+        """The address that lets one in, as it was printed at the start."""
+        return self.url + (f"?token={quote(self.token, safe='')}" if self.token else "")
 
     @classmethod
     def of(cls, db: Path, pid: int | None) -> Self | None:
@@ -83,7 +89,7 @@ def _taken(folder: Path, db: Path, holder: Holder | None) -> str:
         who = f"process {holder.pid}"
         return f"{folder} is in use by another evstore, {who}{log}. Try again when it is done, or stop it first: kill {holder.pid}"
     return (
-        f"{folder} is served already: {server.url} (process {holder.pid}{log}). "
+        f"{folder} is served already: {server.page} (process {holder.pid}{log}). "
         f"Go there, or stop that one first: Ctrl-C where it runs, or kill {holder.pid}"
     )
 

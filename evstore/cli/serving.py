@@ -40,7 +40,7 @@ def serve_until_stopped(config: Config) -> None:
             asyncio.run(run(config, lambda: open_store(config), greeted))
         except Locked as locked:
             server = RunningServer.behind(locked, config.db)
-            raise Locked(f"An evstore uses {config.db} already, and serves it at {server.url}") from None
+            raise Locked(f"An evstore uses {config.db} already, and serves it at {server.page}") from None
 
 
 async def open_store(config: Config) -> Store:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from evstore.disk.disk import Closed, Disk, Found, What
-from evstore.events import Author, Kind
+from evstore.events import DISK, Author, Kind
 from evstore.folder import to_log
 from evstore.folder.comparing import Comparer, Differences, Gone, Trust
 from evstore.folder.following import Following
@@ -24,7 +24,7 @@ from evstore.store import Store
 
 logger = logging.getLogger(__name__)
 
-ACTOR = "disk"
+ACTOR = DISK
 
 
 class TakingIn:

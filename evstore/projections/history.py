@@ -61,6 +61,12 @@ def offsets(tx: Tx, entry: EntryId, before: int, limit: int) -> list[Offset]:
     return [Offset(row[0]) for row in tx.rows(sql, (entry, before, limit))]
 
 
+def deletion(tx: Tx, entry: EntryId) -> Deletion | None:
+    """By whom and when an entry was deleted, None when it is not (a folder above it may be)."""
+    row = tx.row('select "offset", entry, at, actor from deletions where entry = ?', (entry,))
+    return Deletion(*row) if row else None
+
+
 def deletions(tx: Tx, before: int, limit: int) -> list[Deletion]:
     """What is deleted now, newest first."""
     sql = 'select "offset", entry, at, actor from deletions where "offset" < ? order by "offset" desc limit ?'

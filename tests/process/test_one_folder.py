@@ -10,11 +10,12 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
 from evstore.disk.holding import FILE
-from tests.process.commands import Served, done, evstore, log_of, serving
+from tests.process.commands import TOKEN, Served, done, evstore, log_of, serving
 
 
 @pytest.fixture
@@ -45,7 +46,9 @@ def taken(path: Path) -> Generator[None]:
 def test_another_log(folder: Path, other: Path) -> None:
     with serving(folder) as server:
         said = refused(folder, "--db", other)
-        assert f"{folder} is served already: {server.url} (process {server.process.pid}, " in said
+        page = f"{server.url}?token={TOKEN}"
+        assert f"{folder} is served already: {page} (process {server.process.pid}, " in said
+        assert build_opener(HTTPCookieProcessor()).open(page).status == 200
         assert f"with its log in {log_of(folder)}" in said
         assert f"kill {server.process.pid}" in said
         assert not other.exists()  # nothing was begun
@@ -56,7 +59,7 @@ def test_another_log(folder: Path, other: Path) -> None:
 def test_the_same_log(folder: Path) -> None:
     with serving(folder) as server:
         said = refused(folder)
-        assert f"{server.url} (process {server.process.pid}). Go there" in said
+        assert f"{server.url}?token={TOKEN} (process {server.process.pid}). Go there" in said
 
 
 def test_the_log_that_is_in_the_folder_when_another_one_is_served(folder: Path, other: Path) -> None:
