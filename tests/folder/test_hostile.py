@@ -8,68 +8,21 @@ import os
 import shutil
 import socket
 import stat
-import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Disk
-from evstore.paths import ContentPath
-from tests.folder.mounts import bound_by_permissions, mounted, remount
-from tests.helpers import Reply, Server, StartServer
-
-SECRET = "what only stands outside"
-HANGS = 20  # seconds
-TEXT = {"type": "file", "format": "text", "content": "from the browser"}
-
-
-async def ask(server: Server, method: str, path: str, **more: object) -> Reply:
-    return await asyncio.wait_for(server.fetch(method, path, **more), HANGS)
-
-
-async def save(server: Server, path: str, text: str = "saved") -> Reply:
-    return await ask(server, "PUT", f"/api/contents/{path}", json=TEXT | {"content": text})
-
-
-async def listing(server: Server, path: str = "") -> dict[str, str]:
-    reply = await ask(server, "GET", f"/api/contents/{path}")
-    assert reply.status == 200, reply.text
-    return {one["name"]: one["type"] for one in reply.json()["content"]}
-
-
-async def text_of(server: Server, path: str) -> str:
-    reply = await ask(server, "GET", f"/api/contents/{path}")
-    assert reply.status == 200, reply.text
-    return reply.json()["content"]
-
-
-async def until_listed(server: Server, *names: str) -> dict[str, str]:
-    """Wait until the watcher has told of these."""
-    while not set(names) <= (found := await listing(server)).keys():
-        await asyncio.sleep(0.05)
-    return found
-
-
-async def try_everything(server: Server, path: str) -> list[Reply]:
-    """What a client can do with a path, reading before writing before deleting."""
-    requests: list[tuple[str, str, dict[str, object]]] = [
-        ("GET", f"/api/contents/{path}", {}),
-        ("GET", f"/api/contents/{path}?type=directory", {}),
-        ("GET", f"/files/{path}", {"headers": {"Range": "bytes=0-99"}}),
-        ("GET", f"/nbconvert/html/{path}", {}),
-        ("GET", f"/api/contents/{path}/checkpoints", {}),
-        ("GET", f"/api/history/versions/{path}", {}),
-        ("POST", "/api/contents/copies", {"json": {"copy_from": path}}),
-        ("POST", f"/api/contents/{path}", {"json": {"type": "file"}}),
-        ("POST", f"/api/contents/{path}/checkpoints", {}),
-        ("PATCH", "/api/contents/moving", {"json": {"path": f"{path}/moved"}}),
-        ("PUT", f"/api/contents/{path}/below", {"json": TEXT}),
-        ("PUT", f"/api/contents/{path}", {"json": TEXT}),
-        ("DELETE", f"/api/contents/{path}", {}),
-    ]
-    return [await ask(server, method, where, **more) for method, where, more in requests]
-
+from tests.folder.clients import (
+    SECRET,
+    ask,
+    listing,
+    save,
+    text_of,
+    try_everything,
+    until_listed,
+)
+from tests.helpers import Server
 
 LINKS = {
     "to-file": "../outside/secret",
@@ -82,6 +35,7 @@ LINKS = {
     "to-nothing": "nowhere",
     "to-process": "/proc/self/environ",
 }
+
 BEHIND = [
     "to-directory/secret",
     "absolute/etc/passwd",
@@ -254,199 +208,6 @@ async def test_the_state_is_spoilt(server: Server, tmp_path: Path, how: str) -> 
     assert reply.json()["content"] == "1"
 
 
-@pytest.mark.trouble
-async def test_the_folder_vanishes_and_comes_back(server: Server, tmp_path: Path) -> None:
-    folder = server.services.config.folder
-    (folder / "sub").mkdir()
-    (folder / "sub/file").write_text("from the disk")
-    assert (await save(server, "a", "first")).status == 201
-    await until_listed(server, "sub")
-    assert await listing(server, "sub") == {"file": "file"}
-    folder.rename(tmp_path / "away")
-    for reply in [
-        await save(server, "a", "second"),
-        await save(server, "new"),
-        await ask(server, "DELETE", "/api/contents/sub"),
-    ]:
-        assert reply.status == 503, reply.text
-        assert os.fsencode(tmp_path) not in reply.body
-    folder.mkdir()  # what lies below when a disk is unmounted
-    await asyncio.sleep(3)
-    assert (await save(server, "new")).status == 503
-    assert os.listdir(folder) == []
-    folder.rmdir()
-    (tmp_path / "away").rename(folder)
-    while (await save(server, "a", "third")).status != 200:
-        await asyncio.sleep(0.1)
-    assert await listing(server) == {"a": "file", "sub": "directory"}
-    assert await text_of(server, "sub/file") == "from the disk"
-    assert (folder / "a").read_text() == "third"
-    deleted = await ask(server, "GET", "/api/history/deleted/")
-    assert deleted.json() == {"deleted": []}
-
-
-@pytest.mark.trouble
-async def test_a_disk_that_is_full(start_server: StartServer, tmp_path: Path) -> None:
-    with mounted(tmp_path / "folder", "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
-        server = await start_server()
-        folder = server.services.config.folder
-        assert (await save(server, "a", "first")).status == 201
-        reply = await save(server, "large", "x" * 2_000_000)
-        assert reply.status == 507, reply.text
-        assert await text_of(server, "a") == "first"
-        assert (await save(server, "a", "second")).status == 200  # what is small still fits
-        assert (folder / "a").read_text() == "second"
-        assert os.listdir(folder / ".evstore/tmp") == []
-
-
-@pytest.mark.trouble
-async def test_a_disk_that_becomes_read_only(start_server: StartServer, tmp_path: Path) -> None:
-    with mounted(tmp_path / "folder", "-t", "tmpfs", "tmpfs"):
-        server = await start_server()
-        folder = server.services.config.folder
-        assert (await save(server, "a", "first")).status == 201
-        remount(folder, "ro")
-        for reply in [
-            await save(server, "a", "second"),
-            await save(server, "new"),
-            await ask(server, "DELETE", "/api/contents/a"),
-            await ask(server, "PATCH", "/api/contents/a", json={"path": "b"}),
-        ]:
-            assert 400 <= reply.status < 600 and reply.json()["message"]
-        assert await text_of(server, "a") in ("first", "second")
-        assert (folder / "a").read_text() == "first"
-        remount(folder, "rw")
-        assert (await save(server, "a", "third")).status == 200
-        assert (folder / "a").read_text() == "third"
-
-
-async def test_what_may_not_be_read(start_server: StartServer, tmp_path: Path) -> None:
-    """It is there, and that is all that anybody learns; what may be done without reading it is done."""
-    folder = tmp_path / "folder"
-    (folder / "closed").mkdir(parents=True)
-    (folder / "closed/file").write_text(SECRET)
-    (folder / "secret").write_text(SECRET)
-    (folder / "well").write_text("well")
-    (folder / "closed").chmod(0)
-    (folder / "secret").chmod(0)
-    with bound_by_permissions():
-        server = await start_server()
-        assert await until_listed(server, "well") == {"closed": "directory", "secret": "file", "well": "file"}
-        requests: list[tuple[str, str, dict[str, object]]] = [
-            ("GET", "/api/contents/{}", {}),
-            ("GET", "/files/{}", {}),
-            ("GET", "/nbconvert/html/{}", {}),
-            ("GET", "/api/history/versions/{}", {}),
-            ("GET", "/api/history/diff/{}?from=1", {}),
-            ("GET", "/api/contents/{}?at=1", {}),
-            ("POST", "/api/contents/{}/checkpoints", {}),
-            ("POST", "/api/contents/{}/checkpoints/1", {}),
-            ("POST", "/api/contents", {"json": {"copy_from": "{}"}}),
-            ("PUT", "/api/contents/{}", {"json": TEXT}),
-        ]
-        for path in ("secret", "closed/file"):
-            for method, where, more in requests:
-                if "json" in more:
-                    more = {"json": {k: str(v).format(path) for k, v in dict(more["json"]).items()}}
-                reply = await ask(server, method, where.format(path), **more)
-                assert (reply.status, where) == (403, where), reply.text
-                assert SECRET.encode() not in reply.body and os.fsencode(tmp_path) not in reply.body
-        assert (await ask(server, "GET", "/api/contents/secret")).json() == {
-            "message": "secret can't be read (Permission denied)",
-            "reason": None,
-        }
-        assert (await ask(server, "GET", "/api/contents/closed")).status == 403
-        for path in ("secret", "closed"):
-            assert (await ask(server, "GET", f"/api/contents/{path}?content=0")).json()["name"] == path
-        assert (await ask(server, "GET", "/api/contents/secret/checkpoints")).json() == []
-        reply = await ask(server, "PATCH", "/api/contents/secret", json={"path": "renamed"})
-        assert reply.status == 200, reply.text
-        assert (await ask(server, "DELETE", "/api/contents/renamed")).status == 204
-        assert (await save(server, "well", "better")).status == 200
-        (folder / "closed").chmod(0o755)
-        while (await ask(server, "GET", "/api/contents/closed/file")).status != 200:
-            await asyncio.sleep(0.05)
-        assert await text_of(server, "closed/file") == SECRET
-        assert await listing(server, "closed") == {"file": "file"}
-
-
-async def test_what_was_closed_later(start_server: StartServer, tmp_path: Path) -> None:
-    """Its versions are there; what it is now, nobody knows."""
-    folder = tmp_path / "folder"
-    (folder / "d").mkdir(parents=True)
-    for path in ("a", "b", "d/file"):
-        (folder / path).write_text(path)
-    with bound_by_permissions():
-        server = await start_server()
-        for path in ("a", "b", "d/file"):
-            assert await text_of(server, path) == path
-        for path in ("a", "b", "d"):
-            (folder / path).chmod(0)
-        for path in ("a", "d/file", "d"):
-            reply = await ask(server, "GET", f"/api/contents/{path}")
-            assert reply.status == 403, reply.text
-            reply = await ask(server, "GET", f"/api/history/versions/{path}")
-            assert "EntryCreated" in [one["event"] for one in reply.json()["versions"]]
-        head = server.services.store.offset
-        for path in ("a", "d/file"):
-            assert await text_of(server, f"{path}?at={head}") == path
-        assert set(await listing(server)) == {"a", "b", "d"}
-        assert (await save(server, "a", "new")).status == 403
-        assert (await ask(server, "PATCH", "/api/contents/a", json={"path": "c"})).status == 200
-        assert (await ask(server, "DELETE", "/api/contents/b")).status == 204
-        assert sorted(file.name for file in folder.iterdir()) == [".evstore", "c", "d"]
-        (trashed,) = (folder / ".evstore/trash").iterdir()  # its bytes may be in no version
-        assert trashed.name.endswith("-b")
-        (folder / "c").chmod(0o644)
-        assert await text_of(server, "c") == "a"
-        (folder / "d").chmod(0o755)
-        assert await text_of(server, "d/file") == "d/file"
-
-
-async def test_what_may_not_be_written(start_server: StartServer, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    (folder / "fixed").mkdir(parents=True)
-    (folder / "fixed/file").write_text("fixed")
-    (folder / "fixed").chmod(0o555)
-    with bound_by_permissions():
-        server = await start_server()
-        await until_listed(server, "fixed")
-        for method, where in (("PUT", "fixed/new"), ("PUT", "fixed/file"), ("DELETE", "fixed/file")):
-            reply = await ask(server, method, f"/api/contents/{where}", json=TEXT)
-            assert reply.status == 403, reply.text
-        assert await text_of(server, "fixed/file") == "fixed"
-
-
-async def test_directories_in_directories_in_directories(server: Server) -> None:
-    """The deepest that have a path; below, nothing can be named any more."""
-    folder = server.services.config.folder
-    current = os.open(folder, os.O_RDONLY)
-    for _ in range(2100):
-        os.mkdir("d", dir_fd=current)
-        above, current = current, os.open("d", os.O_RDONLY, dir_fd=current)
-        os.close(above)
-    os.close(current)
-    try:
-        (folder / "well").write_text("well")
-        await until_listed(server, "d", "well")
-        path = "/".join(
-            "d" * 2040
-        )  # with the folder's own path it is longer than the system takes in one call
-        while (await ask(server, "GET", f"/api/contents/{path}")).status != 200:
-            await asyncio.sleep(0.2)
-        assert (await save(server, f"{path}/new")).status == 201
-        assert await text_of(server, "well") == "well"
-        (skipped,) = Disk(folder).scan(ContentPath("/".join("d" * 2048))).skipped
-        assert skipped.reason == "its path is longer than 4096 bytes"
-        assert (await ask(server, "DELETE", "/api/contents/d")).status == 204
-        assert await listing(server) == {"well": "file"}
-        while any((folder / ".evstore/trash").iterdir()):
-            assert await text_of(server, "well") == "well"
-            await asyncio.sleep(0.05)
-    finally:  # pytest's own cleaning does not get that deep
-        await asyncio.to_thread(subprocess.run, ["rm", "-rf", folder / "d", folder / ".evstore"], check=True)
-
-
 async def test_a_hard_link_to_a_file_outside(server: Server, tmp_path: Path) -> None:
     """It is a file of the folder, which the user has put there; but what is saved goes to the folder alone."""
     (tmp_path / "outside").write_text("as it was")
@@ -456,27 +217,6 @@ async def test_a_hard_link_to_a_file_outside(server: Server, tmp_path: Path) -> 
     assert (await save(server, "linked", "new")).status == 200
     assert (tmp_path / "outside").read_text() == "as it was"
     assert (folder / "linked").read_text() == "new"
-
-
-async def test_a_file_that_grows_for_ever(server: Server) -> None:
-    folder = server.services.config.folder
-    stop = threading.Event()
-
-    def grow() -> None:
-        with (folder / "log").open("w", buffering=1) as file:
-            while not stop.wait(0.01):
-                file.write("one more line\n")
-
-    growing = asyncio.create_task(asyncio.to_thread(grow))
-    try:
-        for number in range(5):
-            (folder / f"other-{number}").write_text("x")
-            await until_listed(server, f"other-{number}")
-        assert (await text_of(server, "log")).startswith("one more line\n")
-        assert (await ask(server, "GET", "/files/log")).status == 200
-    finally:
-        stop.set()
-    await growing
 
 
 async def test_kinds_that_change_places(server: Server) -> None:
