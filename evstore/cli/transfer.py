@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,7 @@ from evstore.cli.output import (
 )
 from evstore.cli.places import PathType, Place, at_place, on_log
 from evstore.config import Config
-from evstore.disk.disk import Disk, Skipped, Unreadable, What
+from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
 from evstore.errors import Locked
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
@@ -118,12 +119,7 @@ async def _send(
         await client.make_directory(folder)
     for done, one in enumerate(sources, 1):
         try:
-            if one.what is What.DIRECTORY:
-                await client.make_directory(into.child(one.path))
-                report.directories += 1
-            else:
-                report.bytes += await _send_file(client, disk, one.path, into)
-                report.files += 1
+            report.add(await _send_one(client, disk, one, into.child(one.path)))
         except Unreadable as error:
             report.skipped.append(Skipped(one.path, error.why))
         except rules.REFUSALS as error:
@@ -132,16 +128,28 @@ async def _send(
     return report
 
 
-async def _send_file(client: Client, disk: Disk, path: ContentPath, into: ContentPath) -> int:
-    file, found = await asyncio.to_thread(disk.open, path)
+async def _send_one(client: Client, disk: Disk, one: Found, path: ContentPath) -> Report:
+    """Make a directory, or send a file, unless there is the same at `path` already."""
+    there = await client.look(path)
+    if one.what is What.DIRECTORY:
+        if there is not None and there["type"] == "directory":
+            return Report(unchanged=1)
+        await client.make_directory(path)
+        return Report(directories=1)
+    file, found = await asyncio.to_thread(disk.open, one.path)
 
     async def pieces() -> AsyncIterator[bytes]:
         while piece := await asyncio.to_thread(file.read, PIECE):
             yield piece
 
     with file:
-        await client.upload(into.child(path), pieces())
-    return found.stamp.size
+        if there is not None and there["size"] == found.stamp.size:
+            digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+            if there["hash"] == digest.hexdigest():
+                return Report(unchanged=1)
+            file.seek(0)
+        await client.upload(path, pieces())
+    return Report(files=1, bytes=found.stamp.size)
 
 
 @click.command()

@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from evstore.errors import EvstoreError, Forbidden, Unavailable
+from evstore.errors import EvstoreError, Forbidden, NotFound, Unavailable
 from evstore.http.errors import STATUS
 from evstore.http.models import Model
 from evstore.paths import ContentPath
@@ -48,6 +48,13 @@ class Client:
         if reply.status >= 400:
             raise ERRORS.get(reply.status, Unavailable)(answer["message"])
         return answer
+
+    async def look(self, path: ContentPath) -> Model | None:
+        """What is at `path`, with its hash and without its content; None when nothing is."""
+        try:
+            return await self.ask("GET", f"api/contents/{quote(path)}?content=0&hash=1")
+        except NotFound:
+            return None
 
     async def make_directory(self, path: ContentPath) -> None:
         """A directory at `path`; nothing happens when there is one."""

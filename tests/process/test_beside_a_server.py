@@ -79,6 +79,10 @@ def test_import(server: Served, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "in" / "100% #1?.ipynb").read_text() == "not a notebook"
     saves = answer("log", "from here/é/large.bin", "--event", "FileSaved", cwd=server.folder)["events"]
     assert len(saves) == 1
+    (source / "new").write_text("new")
+    (source / "in" / "empty file").write_text("no longer empty")
+    again = answer("import", source, "--to", "from here/é", cwd=server.folder)
+    assert (again["files"], again["directories"], again["bytes"], again["unchanged"]) == (2, 0, 18, 3)
 
 
 def test_a_backup_while_it_writes(server: Served, tmp_path: Path) -> None:
