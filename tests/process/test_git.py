@@ -202,18 +202,38 @@ def test_ctrl_c(folder: Path, tmp_path: Path, command: str) -> None:
         repositories.Step(files | {"count": (repositories.FILE, b"%d" % number)}) for number in range(3000)
     ]
     project, out = repositories.build(tmp_path / "many", steps), tmp_path / "out"
-    if command == "export":
-        done("import", "--git", project, cwd=folder)
+    if command == "import":
+        interrupt(folder, lambda: has_events(log_of(folder)), "import", "--git", project)
+        return
+    done("import", "--git", project, cwd=folder)
+    interrupt(folder, lambda: any(out.glob(".git/objects/pack/*")), "export", "--git", out)
+
+
+def test_ctrl_c_at_the_end_of_an_export(project: Path, folder: Path, tmp_path: Path) -> None:
+    """The files are still put in their places, so that a later export can go on."""
+    out, marker, real = tmp_path / "out", tmp_path / "marker", repositories.git_program()
+    script = f'case "$*" in *reset*) touch {marker}; sleep 1;; esac\nexec {real} "$@"\n'
+    write(tmp_path / "bin", "git", f"#!/bin/sh\n{script}")
+    (tmp_path / "bin" / "git").chmod(0o755)
+    done("import", "--git", project, cwd=folder)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    interrupt(folder, marker.exists, "export", "--git", out, PATH=path)
+    assert git(out, "status", "--porcelain") == b""
+    assert done("export", "--git", out, cwd=folder).startswith("Wrote 0 commits")
+
+
+def interrupt(folder: Path, when: Callable[[], bool], *command: object, **more: str) -> None:
+    """Run a command, press Ctrl-C as soon as `when` is true, and see it end in peace."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "evstore", command, "--git", str(project if command == "import" else out)],
+        [sys.executable, "-m", "evstore", *map(str, command)],
         cwd=folder,
-        env=environment(),
+        env=environment(**more),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
-    while not (has_events(log_of(folder)) if command == "import" else any(out.glob(".git/objects/pack/*"))):
+    while process.poll() is None and not when():
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=60)[0] == "\nAborted!\n"

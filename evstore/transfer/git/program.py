@@ -62,10 +62,14 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def run(folder: Path, *arguments: str, data: bytes = b"") -> bytes:
+def run(folder: Path, *arguments: str) -> bytes:
     """What git prints. Raises GitFailed with its complaint, NotInstalled when there is no git."""
     done = subprocess.run(
-        command(folder, *arguments), env=environment(folder), input=data, capture_output=True
+        command(folder, *arguments),
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        start_new_session=True,  # Ctrl-C is for us; what git has begun it ends
     )
     if done.returncode != 0:
         raise GitFailed(complaint(done.stderr, done.returncode))
