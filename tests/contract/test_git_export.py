@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from evstore import rules
+from evstore import contents, rules
 from evstore.checkpoints import Checkpoints
 from evstore.contents import Contents
 from evstore.errors import EvstoreError
 from evstore.events import Author, Offset, TagImported
 from evstore.history import History
-from evstore.log import log
+from evstore.log import bodies, log
 from evstore.paths import ContentPath
 from evstore.projections import modes, tree
 from evstore.store import Store, Work
@@ -199,6 +199,19 @@ async def test_who_did_what_and_when(store: Store, tmp_path: Path) -> None:
     )
     at = await store.read(lambda tx: log.require(tx, 3).at)
     assert times[:3] == [str(at // 1_000_000)] * 2 + ["+0000"]
+
+
+async def test_a_command_that_does_more_than_save(store: Store, tmp_path: Path) -> None:
+    await save(store, "a", b"1")
+
+    def command(work: Work) -> None:
+        body = bodies.prepare(b"2", store.known, notebook=False)
+        entry = contents.save(work, ContentPath("a"), contents.Save(body=body)).entry
+        work.append(rules.checkpoint(entry, None))
+
+    await store.write(command, me())
+    await export(store, tmp_path / "out")
+    assert git(tmp_path / "out", "log", "-1", "--format=%B", "main").decode().strip() == "Save a"
 
 
 async def test_a_copy_of_a_program_is_a_program(store: Store, tmp_path: Path) -> None:

@@ -154,12 +154,14 @@ def _change(told: list[Event], old: str | None, new: str | None) -> tuple[str, s
         return ("Bring back" if is_back else "Create", new)
     if old != new:
         return ("Move", f"{old} to {new}")
-    match told[-1]:
-        case FileSaved():
-            return ("Save", new)
-        case FileRestored(source=source):
-            return ("Restore", f"{new} as of offset {source}")
-        case ExecutableChanged(executable=executable):
-            return ("Make executable" if executable else "Make not executable", new)
-        case _:
-            return None
+    for event in reversed(told):
+        match event:
+            case FileSaved():
+                return ("Save", new)
+            case FileRestored(source=source):
+                return ("Restore", f"{new} as of offset {source}")
+            case ExecutableChanged(executable=executable):
+                return ("Make executable" if executable else "Make not executable", new)
+            case _:  # it shows in no tree
+                pass
+    return None

@@ -118,14 +118,14 @@ class Replay:
         for place in path.lineage[len(self.into.path.names) :]:
             entry = self._at(place)
             if entry is None:
-                return True
+                break  # and nothing below it
             if entry.is_directory and place != path:
                 continue
-            if force or (entry.is_directory and self._is_empty(entry)):
-                self._delete(entry)  # not the folders above it, where the file will go
-                return True
+            if not force and not (entry.is_directory and self._is_empty(entry)):
+                return False
+            self._delete(entry)  # not the folders above it, where the file will go
             break
-        return False
+        return True
 
     def _move_all(self, moves: list[_Move]) -> None:
         """Each move as soon as its way is free."""
