@@ -85,7 +85,9 @@ class Unversioned:
         found = self._disk.look(path)
         if found is None or found.what is What.LINK:
             target = self.links.follow(path)
-            return None if target is None else on_disk(path, target, linked=True)
+            if target is None or target.path != path:
+                return None if target is None else on_disk(path, target, linked=True)
+            found = target  # there is no link any more: it has come into its place in this moment
         if found.what is What.OTHER:
             return None
         return None if self._is_for_log(found) else on_disk(path, found, linked=False)

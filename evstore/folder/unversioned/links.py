@@ -82,7 +82,8 @@ class Links:
             ahead.extendleft(reversed([part for part in target.split("/") if part not in ("", ".")]))
         if place.hidden or self.is_own(place):
             return None
-        return self._disk.look(place)
+        found = self._disk.look(place)
+        return found if found is not None and found.what in (What.FILE, What.DIRECTORY) else None
 
     def _target(self, link: ContentPath) -> str | None:
         """What a link says, a path from the link's directory, or with a slash from the folder's top; None: it leads out."""
