@@ -30,7 +30,14 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "PRESENCE", 1.0)
 
 
-async def notebook_kernel(server: Server) -> str:
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written by itself."""
+    monkeypatch.setattr(kernel_output, "GRACE", 3600.0)
+
+
+@pytest.fixture
+async def kernel(server: Server) -> str:
     """The kernel of a.ipynb, which has a cell `c` and a cell `d`."""
     await save(server, "c", "d")
     return (await session(server))["kernel"]["id"]

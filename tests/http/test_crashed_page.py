@@ -23,8 +23,8 @@ from tests.closed_page import (
     eventually_settled,
     go_on,
     hurry,
+    kernel,
     left,
-    notebook_kernel,
     printed,
     save,
     stored,
@@ -32,6 +32,8 @@ from tests.closed_page import (
 )
 from tests.helpers import Server
 from tests.kernel_client import KernelClient, connected, nobody_is_connected
+
+__all__ = ["kernel"]
 
 OTHER = "/api/contents/b.ipynb"
 # Prints at once, and once more in a thread when its cell has long ended
@@ -49,11 +51,6 @@ print('now')
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     hurry(monkeypatch)
     monkeypatch.setattr(kernel_output, "PATIENCE", 0.6)
-
-
-@pytest.fixture
-async def kernel(server: Server) -> str:
-    return await notebook_kernel(server)
 
 
 @asynccontextmanager
