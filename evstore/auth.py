@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import stat
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
@@ -30,6 +31,7 @@ from evstore.errors import Invalid
 
 COOKIE_AGE = 30 * 24 * 3600  # seconds
 SECRET_SIZE = 32  # bytes
+LARGEST_SECRET = 1024  # bytes that are read of one
 UPDATABLE = ("name", "display_name", "initials", "avatar_url", "color")
 MAX_FIELD = 512  # characters of one identity field: all of them must fit into a cookie
 # fmt: off
@@ -198,12 +200,12 @@ def random_token() -> str:
 
 
 def load_secret(path: Path) -> bytes:
-    """The server's secret, made on first use. Only the owner may read the file (mode 0600)."""
-    try:
-        secret = path.read_bytes()
-        path.chmod(0o600)
-    except FileNotFoundError:
-        secret = b""
+    """The server's secret, made on first use. Only the owner may read the file (mode 0600).
+
+    One that others may read is replaced, for they may know it: it can have come with the folder out of a repository
+    or an archive, and whoever has made that could sign cookies.
+    """
+    secret = _private(path)
     if len(secret) >= SECRET_SIZE:
         return secret
     made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
@@ -211,6 +213,18 @@ def load_secret(path: Path) -> bytes:
         file.write(secrets.token_bytes(SECRET_SIZE))
     os.replace(made, path)
     return path.read_bytes()
+
+
+def _private(path: Path) -> bytes:
+    """What a file of our own holds that nobody else may read; nothing when there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+        return file.read(LARGEST_SECRET) if is_ours else b""
 
 
 @dataclass(slots=True)

@@ -45,7 +45,9 @@ async def make_services(
     settings = Config(**(defaults | config))
     store = await Store.open(settings.db)
     try:
-        settings.db.with_name("cookie_secret").write_bytes(SECRET)
+        secret = settings.db.with_name("cookie_secret")
+        secret.write_bytes(SECRET)
+        secret.chmod(0o600)
         async with open_services(settings, store, authorizer=authorizer) as services:
             yield services
     finally:

@@ -49,6 +49,8 @@ async def open_store(config: Config) -> Store:
         store = await Store.open(config.db, lambda offset: advance(offset, offset))
     if not config.with_folder:
         return store
+    if config.verify_folder:
+        click.echo(f"Reading every file in {config.folder}.")
     try:
         with progress(f"Taking in {config.folder}") as advance:
             report = await import_once(

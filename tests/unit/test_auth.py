@@ -167,11 +167,22 @@ def test_the_secret_is_made_once_and_for_the_owner_only(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
 
 
-def test_a_secret_that_others_could_read_is_closed(tmp_path: Path):
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_a_secret_that_others_could_know_is_none(tmp_path: Path, mode: int):
+    """As git and archives leave it that came with a folder from somebody else."""
     secret = load_secret(tmp_path / "secret")
-    (tmp_path / "secret").chmod(0o644)
-    assert load_secret(tmp_path / "secret") == secret
+    (tmp_path / "secret").chmod(mode)
+    new = load_secret(tmp_path / "secret")
+    assert new != secret
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+    assert load_secret(tmp_path / "secret") == new
+
+
+def test_a_secret_elsewhere_is_none(tmp_path: Path):
+    elsewhere = load_secret(tmp_path / "elsewhere")
+    (tmp_path / "secret").symlink_to(tmp_path / "elsewhere")
+    assert load_secret(tmp_path / "secret") != elsewhere
+    assert load_secret(tmp_path / "elsewhere") == elsewhere
 
 
 def test_a_truncated_secret_is_made_anew(tmp_path: Path):
