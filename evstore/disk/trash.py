@@ -71,7 +71,7 @@ def empty(inside: Inside, before: int) -> list[str]:
     What is in other disks' trash is left alone.
     """
     with inside.own(TRASH) as trash:
-        old = [name for name in listed(trash) if (put_at := _put_at(name)) is not None and put_at < before]
+        old = [name for name in listed(trash) if (at := put_at(name)) is not None and at < before]
         for name in old:
             if stat.S_ISDIR(os.stat(name, dir_fd=trash, follow_symlinks=False).st_mode):
                 _remove_directory(trash, name)
@@ -150,7 +150,7 @@ def listed(directory: int) -> list[str]:
         os.close(readable)
 
 
-def _put_at(name: str) -> int | None:
+def put_at(name: str) -> int | None:
     """When something was put there; None for what waits for its place."""
     number = name.partition("-")[0].partition("@")[0]
     return int(number) if number.isdecimal() else None

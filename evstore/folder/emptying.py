@@ -1,6 +1,6 @@
-"""Emptying the trash: what the log has goes soon after it was deleted, what is in no version 30 days later.
+"""Emptying the trash: what the log has goes a minute after it was deleted, what is in no version 30 days later.
 
-A directory is deleted by one rename into the trash, so it is there with all it held. Whatever of that is known, by its
+A directory is deleted by one rename into the trash, so it is there with all it held, and may come back by another. Whatever of that is known, by its
 stamp, to be in the log, is removed a few files at a time, for others wait for their turn; nothing is read for that.
 """
 
@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
-from evstore.batching import in_batches
 from evstore.disk.disk import Disk
 from evstore.disk.found import Stamp
+from evstore.disk.trash import put_at
 from evstore.disk.trashed import Discarded
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError
@@ -25,11 +26,14 @@ from evstore.folder.state import State
 from evstore.folder.turns import Turns
 from evstore.projections import tree
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 DAY = 86_400.0  # seconds
+GRACE = 60.0  # seconds in which people find out that they did not mean it
 STAYS = 30 * 86_400_000_000_000  # ns that something without versions stays in the trash
-AT_ONCE = 200  # files in one turn: some 5 ms
+BRIEFLY = 0.005  # seconds that a turn takes, and after which the next one comes: some disks need as long for one file
+FEW = 10  # files between two looks at the clock
 
 
 class Emptying:
@@ -50,26 +54,34 @@ class Emptying:
         """Look through it now, after each `wake` and every day, until cancelled."""
         while True:
             self._due.clear()
+            pause = DAY
             try:
-                await self._look_through()
+                pause = await self._look_through()
                 await asyncio.to_thread(self._disk.trashed.empty, time.time_ns() - STAYS)
             except EvstoreError as error:
                 logger.warning("The trash could not be emptied: %s", error.message)
             with suppress(TimeoutError):
-                async with asyncio.timeout(DAY):
+                async with asyncio.timeout(pause):
                     await self._due.wait()
 
-    async def _look_through(self) -> None:
+    async def _look_through(self) -> float:
+        """Remove what the log has, and return in how many seconds there may be more of it."""
         names = await asyncio.to_thread(self._disk.trashed.names)
         self._done &= set(names)
+        pause = DAY
         for name in names:
             if name in self._done or deletion_of(name) is None:
+                continue
+            age = (time.time_ns() - (put_at(name) or 0)) / 1e9
+            if age < GRACE:
+                pause = min(pause, GRACE - max(age, 0.0))
                 continue
             self._done.add(name)
             try:
                 await self._remove_known(name)
             except EvstoreError as error:  # somebody else has emptied the trash, or closed a directory in it
                 logger.info("Of what was deleted, something stays in .evstore/trash: %s", error.message)
+        return pause
 
     async def _remove_known(self, top: str) -> None:
         """Remove what the log has of something in the trash, and the directories that are empty then."""
@@ -78,19 +90,29 @@ class Emptying:
         while (found := await asyncio.to_thread(next, walk, None)) is not None:
             way, files = found
             directories.append(way)
-            for some in in_batches(files, _one, total=AT_ONCE):
-                await self._in_turn(partial(self._remove, way, some))
-        for some in in_batches(reversed(directories), _one, total=AT_ONCE):
-            await self._in_turn(partial(self._remove_empty, some))
+            await self._in_turns(files, partial(self._remove, way))
+        directories.reverse()
+        await self._in_turns(directories, self._remove_empty)
 
-    async def _in_turn(self, work: Callable[[Tx], None]) -> None:
-        async def turn() -> None:
+    async def _in_turns(self, items: Sequence[T], work: Callable[[Tx, Sequence[T]], None]) -> None:
+        """Do `work` with a few of `items` at a time, for as long as others can wait, and then with the next."""
+
+        def some(tx: Tx) -> int:
+            done, until = 0, time.monotonic() + BRIEFLY
+            while done < len(items) and time.monotonic() < until:
+                work(tx, items[done : done + FEW])
+                done += FEW
+            return done
+
+        async def turn() -> int:
             async with self._turns.lock:  # or it could come back by an undelete just now
-                await self._turns.run(work)
+                return await self._turns.run(some)
 
-        await self._turns.whole(turn())
+        while items:
+            items = items[await self._turns.whole(turn()) :]
+            await asyncio.sleep(BRIEFLY)
 
-    def _remove(self, way: Sequence[str], files: Sequence[Discarded], tx: Tx) -> None:
+    def _remove(self, way: Sequence[str], tx: Tx, files: Sequence[Discarded]) -> None:
         known: dict[str, tuple[Stamp, EntryId]] = {}
         for one in files:
             for entry, there in self._state.by_inode(tx, one.stamp.inode):
@@ -100,12 +122,8 @@ class Emptying:
         for name in removed:
             self._state.note(known[name][1], None)
 
-    def _remove_empty(self, ways: Sequence[Sequence[str]], tx: Tx) -> None:
+    def _remove_empty(self, tx: Tx, ways: Sequence[Sequence[str]]) -> None:
         for removed in self._disk.trashed.remove_empty(ways):
             for entry, _ in self._state.by_inode(tx, removed.inode):
                 if tree.kind_of(tx, entry) is Kind.DIRECTORY:  # of which the next one may get the inode
                     self._state.note(entry, None)
-
-
-def _one(item: object) -> int:
-    return 1

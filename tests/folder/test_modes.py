@@ -19,7 +19,9 @@ from tests.folder.disks import p, write
 from tests.folder.fuse import MODELESS, folding_disk
 from tests.folder.mounts import mounted, remount
 
-ME = Author.new(AUTHOR)
+
+def me() -> Author:
+    return Author.new(AUTHOR)
 
 
 @pytest.fixture
@@ -189,7 +191,7 @@ async def test_a_log_that_never_heard_of_modes_learns_them(both: BothSides) -> N
     await both.agree()
     await both.folder.note()
     await both.folder.close()
-    await both.store.write(lambda work: work.tx.execute("delete from executables"), ME)
+    await both.store.write(lambda work: work.tx.execute("delete from executables"), me())
     assert (await both.programs()) == {}
     await both.open_folder()
     await both.agree()
@@ -206,7 +208,7 @@ async def test_a_restore_brings_the_mode_of_that_moment_back(both: BothSides) ->
     then = both.store.offset
     (both.root / "a.sh").chmod(0o600)
     await both.agree()
-    restored = await both.history.restore(ContentPath("a.sh"), then, ME)
+    restored = await both.history.restore(ContentPath("a.sh"), then, me())
     assert mode(both.root / "a.sh") == 0o700  # the other bits are the owner's
     assert [change.action for change in restored.changes] == ["restore"]
     await both.agree()
@@ -214,43 +216,43 @@ async def test_a_restore_brings_the_mode_of_that_moment_back(both: BothSides) ->
     (both.root / "a.sh").chmod(0o600)
     await both.save("a.sh", b"two")
     await both.agree()
-    restored = await both.history.restore(ContentPath(""), then, ME)
+    restored = await both.history.restore(ContentPath(""), then, me())
     assert [(change.action, change.path) for change in restored.changes] == [("restore", "a.sh")]
     assert mode(both.root / "a.sh") == 0o700
     assert (both.root / "a.sh").read_bytes() == b"one"
     await both.agree()
-    assert (await both.history.restore(ContentPath(""), then, ME)).changes == []
+    assert (await both.history.restore(ContentPath(""), then, me())).changes == []
 
 
 async def test_a_checkpoint_brings_the_mode_back(both: BothSides) -> None:
     await both.save("a.sh", b"one")
     (both.root / "a.sh").chmod(0o755)
     await both.agree()
-    checkpoint = await both.checkpoints.create(ContentPath("a.sh"), ME)
+    checkpoint = await both.checkpoints.create(ContentPath("a.sh"), me())
     both.write("a.sh", b"two")
     (both.root / "a.sh").chmod(0o644)
     await both.agree()
-    await both.checkpoints.restore(ContentPath("a.sh"), checkpoint.offset, ME)
+    await both.checkpoints.restore(ContentPath("a.sh"), checkpoint.offset, me())
     assert (both.root / "a.sh").read_bytes() == b"one"
     assert mode(both.root / "a.sh") == 0o755
     await both.agree()
 
 
 async def test_copies_undeletions_and_saves_keep_it(both: BothSides) -> None:
-    await both.contents.create_directory(ContentPath("d"), ME)
+    await both.contents.create_directory(ContentPath("d"), me())
     await both.save("d/a.sh", b"one")
     await both.save("d/plain.sh", b"two")
     (both.root / "d/a.sh").chmod(0o755)
     await both.agree()
-    await both.contents.copy(ContentPath("d"), ContentPath("e"), ME, exact=True)
+    await both.contents.copy(ContentPath("d"), ContentPath("e"), me(), exact=True)
     assert mode(both.root / "e/a.sh") == new_mode(program=True)
     assert mode(both.root / "e/plain.sh") == new_mode(program=False)
     await both.save("d/a.sh", b"three")
     assert mode(both.root / "d/a.sh") == 0o755
     entry = await both.contents.exists(ContentPath("d"))
     assert entry is not None
-    await both.contents.delete(ContentPath("d"), ME)
-    await both.history.undelete(EntryId(entry.id), None, ME)
+    await both.contents.delete(ContentPath("d"), me())
+    await both.history.undelete(EntryId(entry.id), None, me())
     assert mode(both.root / "d/a.sh") == new_mode(program=True)
     await both.agree()
     assert (await both.programs()).keys() == {"d/a.sh", "e/a.sh"}
@@ -258,13 +260,13 @@ async def test_copies_undeletions_and_saves_keep_it(both: BothSides) -> None:
 
 
 async def test_what_left_the_folder_is_restored_as_a_program(both: BothSides) -> None:
-    await both.contents.create_directory(ContentPath("d"), ME)
+    await both.contents.create_directory(ContentPath("d"), me())
     await both.save("d/a.sh", b"one")
     (both.root / "d/a.sh").chmod(0o755)
     await both.agree()
     then = both.store.offset
-    await both.contents.move(ContentPath("d/a.sh"), ContentPath("elsewhere.sh"), ME)
-    await both.history.restore(ContentPath("d"), then, ME)
+    await both.contents.move(ContentPath("d/a.sh"), ContentPath("elsewhere.sh"), me())
+    await both.history.restore(ContentPath("d"), then, me())
     assert mode(both.root / "d/a.sh") == new_mode(program=True)
     await both.agree()
     assert (await both.programs()).keys() == {"d/a.sh", "elsewhere.sh"}

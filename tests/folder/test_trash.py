@@ -15,7 +15,7 @@ import pytest
 from evstore.disk.disk import Disk
 from evstore.errors import EvstoreError
 from evstore.events import Author, EntryId
-from evstore.folder.emptying import AT_ONCE
+from evstore.folder import emptying
 from evstore.folder.removing import deletion_of, trash_name
 from evstore.paths import ContentPath
 from tests.folder.both_sides import AUTHOR, BothSides
@@ -67,6 +67,12 @@ def test_what_is_nested_more_deeply_than_any_path_goes_too(tmp_path: Path) -> No
 
 
 @pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the log has leaves the trash without a minute's grace."""
+    monkeypatch.setattr(emptying, "GRACE", 0.0)
+
+
+@pytest.fixture
 async def both(tmp_path: Path) -> AsyncGenerator[BothSides]:
     both = BothSides(tmp_path)
     await both.open()
@@ -84,8 +90,11 @@ async def agree(both: BothSides) -> None:
 
 
 UNVERSIONED = re.compile(r"\.tmp$|(^|/)(large|cache(/y)?)$")
-ME = Author.new(AUTHOR)
 LARGE = bytes(1_000_001)  # has no versions
+
+
+def me() -> Author:
+    return Author.new(AUTHOR)
 
 
 async def make_tree(both: BothSides) -> EntryId:
@@ -134,49 +143,73 @@ def everything(folder: Path) -> dict[str, bytes | None]:
 LEFT = ("cache/y", "large", "sub/x.tmp")
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_what_the_log_has_is_removed_soon(both: BothSides) -> None:
     await make_tree(both)
-    await both.contents.delete(ContentPath("d"), ME)
+    await both.contents.delete(ContentPath("d"), me())
     await until_in_trash(both, *LEFT)
     (top,) = trash(both).iterdir()
     async with asyncio.timeout(30):
         while (top / "sub/deep").exists() or (top / "empty").exists():
             await asyncio.sleep(0.02)
-    await both.contents.create_directory(ContentPath("e"), ME)
+    await both.contents.create_directory(ContentPath("e"), me())
     await both.save("e/f", b"one")
-    await both.contents.delete(ContentPath("e"), ME)
+    await both.contents.delete(ContentPath("e"), me())
     async with asyncio.timeout(30):
         while len(list(trash(both).iterdir())) != 1:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_more_than_can_be_removed_at_once(both: BothSides) -> None:
     (both.root / "d").mkdir()
-    for number in range(2 * AT_ONCE + 7):
+    for number in range(1_007):
         both.write(f"d/{number}", str(number).encode())
     await agree(both)
-    await both.contents.delete(ContentPath("d"), ME)
+    await both.contents.delete(ContentPath("d"), me())
     async with asyncio.timeout(30):
         while list(trash(both).iterdir()):
             await asyncio.sleep(0.02)
 
 
-async def test_all_of_it_comes_back(both: BothSides) -> None:
+@pytest.mark.parametrize("grace", [0.0, 60.0])
+async def test_all_of_it_comes_back(both: BothSides, monkeypatch: pytest.MonkeyPatch, grace: float) -> None:
+    monkeypatch.setattr(emptying, "GRACE", grace)
     entry = await make_tree(both)
     before = everything(both.root / "d")
-    await both.contents.delete(ContentPath("d"), ME)
+    await both.contents.delete(ContentPath("d"), me())
     assert not (both.root / "d").exists()
-    await both.history.undelete(entry, None, ME)
+    await both.history.undelete(entry, None, me())
     assert everything(both.root / "d") == before
-    await both.contents.delete(ContentPath("d"), ME)
-    await until_in_trash(both, *LEFT)
-    await both.history.undelete(entry, ContentPath("other"), ME)
+    then = both.store.offset
+    await both.contents.delete(ContentPath("d"), me())
+    if not grace:
+        await until_in_trash(both, *LEFT)
+    await both.history.undelete(entry, ContentPath("other"), me())
     assert everything(both.root / "other") == before
     assert (both.root / "other/b.sh").stat().st_mode & 0o111
     assert list(trash(both).iterdir()) == []
     await agree(both)
+    await both.contents.delete(ContentPath("other"), me())
+    if not grace:
+        await until_in_trash(both, *LEFT)
+    await both.history.restore(ContentPath(""), then, me())
+    assert everything(both.root / "d") == before
+    await agree(both)
 
 
+async def test_for_a_minute_it_comes_back_as_it_was(both: BothSides) -> None:
+    """By a rename: the same files, and so their dates and links."""
+    entry = await make_tree(both)
+    before = (both.root / "d/a").stat()
+    await both.contents.delete(ContentPath("d"), me())
+    await both.save("other", b"meanwhile")
+    await both.folder.settled()
+    await both.history.undelete(entry, None, me())
+    assert (both.root / "d/a").stat() == before
+
+
+@pytest.mark.usefixtures("at_once")
 async def test_while_it_is_looked_through(both: BothSides) -> None:
     """In whatever moment it comes back, nothing is missing, and nothing of what is there is removed."""
     entry = await make_tree(both)
@@ -185,23 +218,24 @@ async def test_while_it_is_looked_through(both: BothSides) -> None:
     await both.folder.settled()
     before = everything(both.root / "d")
     for pause in (0, 0.002, 0.005, 0.01, 0.02, 0.04):
-        await both.contents.delete(ContentPath("d"), ME)
+        await both.contents.delete(ContentPath("d"), me())
         await asyncio.sleep(pause)
-        await both.history.undelete(entry, None, ME)
+        await both.history.undelete(entry, None, me())
         assert everything(both.root / "d") == before
     await asyncio.sleep(0.1)
     assert everything(both.root / "d") == before
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_a_part_of_what_was_deleted_comes_back(both: BothSides) -> None:
     top = await make_tree(both)
     sub = await entry_at(both, "d/sub")
     before = everything(both.root / "d/sub")
-    await both.contents.delete(ContentPath("d"), ME)
+    await both.contents.delete(ContentPath("d"), me())
     await until_in_trash(both, *LEFT)
-    await both.history.undelete(sub, ContentPath("sub"), ME)
+    await both.history.undelete(sub, ContentPath("sub"), me())
     assert everything(both.root / "sub") == before
-    await both.history.undelete(top, None, ME)
+    await both.history.undelete(top, None, me())
     await agree(both)
     assert not (both.root / "d/sub").exists()
     assert (both.root / "d/cache/y").read_bytes() == b"d/cache/y"
@@ -212,9 +246,9 @@ async def test_a_part_of_what_was_deleted_comes_back(both: BothSides) -> None:
 async def test_what_came_back_before_is_not_there_twice(both: BothSides) -> None:
     top = await make_tree(both)
     file = await entry_at(both, "d/sub/c")
-    await both.contents.delete(ContentPath("d"), ME)
-    await both.history.undelete(file, ContentPath("c"), ME)
-    await both.history.undelete(top, None, ME)
+    await both.contents.delete(ContentPath("d"), me())
+    await both.history.undelete(file, ContentPath("c"), me())
+    await both.history.undelete(top, None, me())
     await agree(both)
     assert (both.root / "c").read_bytes() == b"d/sub/c"
     assert not (both.root / "d/sub/c").exists()
@@ -223,48 +257,51 @@ async def test_what_came_back_before_is_not_there_twice(both: BothSides) -> None
 
 async def test_its_place_is_taken(both: BothSides) -> None:
     entry = await make_tree(both)
-    await both.contents.delete(ContentPath("d"), ME)
+    await both.contents.delete(ContentPath("d"), me())
     (both.root / "d").mkdir()
     both.folder._looks = False  # nobody has told of it yet
-    await both.history.undelete(entry, None, ME)
+    await both.history.undelete(entry, None, me())
     both.folder._looks = True
     assert (both.root / "d/sub/c").read_bytes() == b"d/sub/c"
     await agree(both)
     assert set(LEFT) <= set(in_trash(both))
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_a_change_that_nobody_has_seen_is_not_lost(both: BothSides) -> None:
     entry = await make_tree(both)
     both.folder._looks = False
     both.write("d/a", b"changed just before")
-    await both.contents.delete(ContentPath("d"), ME)
+    await both.contents.delete(ContentPath("d"), me())
     both.folder._looks = True
     await until_in_trash(both, "a", *LEFT)
-    await both.history.undelete(entry, None, ME)
+    await both.history.undelete(entry, None, me())
     await agree(both)
     assert await both.text("d/a") == b"changed just before"
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_the_next_start_goes_on(both: BothSides) -> None:
     entry = await make_tree(both)
-    await both.contents.delete(ContentPath("d"), ME)
+    await both.contents.delete(ContentPath("d"), me())
     await both.close()
     await both.open()
     await until_in_trash(both, *LEFT)
-    await both.history.undelete(entry, None, ME)
+    await both.history.undelete(entry, None, me())
     assert (both.root / "d/cache/y").read_bytes() == b"d/cache/y"
 
 
 async def test_somebody_else_empties_it(both: BothSides) -> None:
     entry = await make_tree(both)
-    await both.contents.delete(ContentPath("d"), ME)
+    await both.contents.delete(ContentPath("d"), me())
     shutil.rmtree(trash(both))
-    await both.history.undelete(entry, None, ME)
+    await both.history.undelete(entry, None, me())
     assert everything(both.root / "d").keys() == {
         *("a", "b.sh", "empty", "empty/nothing", "sub", "sub/c", "sub/deep", "sub/deep/e", "sub/same")
     }
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_the_trash_of_another_disk(tmp_path: Path) -> None:
     (tmp_path / "folder/m").mkdir(parents=True)
     with mounted(tmp_path / "folder/m", "-t", "tmpfs", "tmpfs"):
@@ -276,12 +313,12 @@ async def test_the_trash_of_another_disk(tmp_path: Path) -> None:
         both.write("m/d/b.tmp", b"two")
         await both.folder.settled()
         entry = await entry_at(both, "m/d")
-        await both.contents.delete(ContentPath("m/d"), ME)
+        await both.contents.delete(ContentPath("m/d"), me())
         there = both.root / "m/.evstore/trash"
         async with asyncio.timeout(30):
             while sorted(file.name for file in there.rglob("*") if file.is_file()) != ["b.tmp"]:
                 await asyncio.sleep(0.02)
-        await both.history.undelete(entry, None, ME)
+        await both.history.undelete(entry, None, me())
         assert everything(both.root / "m/d") == {"a": b"one", "b.tmp": b"two"}
         await agree(both)
         await both.close()
