@@ -66,7 +66,8 @@ async def read(store: Store, disk: Disk, files: Iterable[Found], author: Author)
 
 
 def _small(disk: Disk, lot: Sequence[Found], known: KnownChunks) -> list[Read | str | None]:
-    return [_one(disk, found.path, known) for found in lot]
+    with disk.remembering():
+        return [_one(disk, found.path, known) for found in lot]
 
 
 def _one(disk: Disk, path: ContentPath, known: KnownChunks) -> Read | str | None:

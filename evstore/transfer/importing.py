@@ -119,9 +119,13 @@ def find(disk: Disk, db: Path, max_size: int) -> tuple[list[Found], list[Skipped
 
     What has no versions because of its name is passed over in silence.
     """
+    with disk.remembering():
+        return _find(disk, Ignore(disk, max_size=max_size, own=own_files(disk.root, db)), max_size)
+
+
+def _find(disk: Disk, ignore: Ignore, max_size: int) -> tuple[list[Found], list[Skipped]]:
     sources: list[Found] = []
     skipped: list[Skipped] = []
-    ignore = Ignore(disk, max_size=max_size, own=own_files(disk.root, db))
     waiting = [TOP]
     while waiting:
         path = waiting.pop()
