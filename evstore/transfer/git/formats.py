@@ -126,6 +126,6 @@ def _encoding_of(data: bytes, headers: dict[str, bytes]) -> str | None:
     try:
         is_ascii = ASCII.decode(codec) == ASCII.decode()  # or git could not read its own headers
         is_same = data.decode(codec).encode(codec) == data
-    except (LookupError, UnicodeError):
+    except (LookupError, ValueError):  # no such encoding, or no text in it
         return LAST_RESORT
     return told if is_ascii and is_same else LAST_RESORT
