@@ -29,3 +29,19 @@ def test_restore_and_undelete_without_a_server(tmp_path: Path) -> None:
         server.stop()
     done("restore", "a.txt", "--at", before, cwd=folder)
     assert (folder / "a.txt").read_text() == "one"
+
+
+def test_a_folder_that_is_another_one_by_now_is_left_to_the_next_server(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with serving(folder) as server:
+        server.save("gone.txt", "gone")
+        server.ask("DELETE", "api/contents/gone.txt")
+        server.stop()
+    (folder / ".evstore" / "folder").write_text("the mark of another")
+    done("undelete", "gone.txt", cwd=folder)
+    assert not (folder / "gone.txt").exists()
+    with serving(folder) as server:
+        assert server.text("gone.txt") == "gone"
+        server.stop()
+    assert (folder / "gone.txt").read_text() == "gone"
