@@ -54,7 +54,8 @@ def compare(tx: Tx, folder: Path, db: Path, *, max_size: int) -> Status:
     status.gone = [one.path for one in found.gone]
     missing = (tree.by_id(tx, entry) for entry in found.unwritten)
     status.unwritten = [entry.path for entry in missing if entry is not None and not _lies_there(disk, entry)]
-    status.unversioned = dict(_unversioned(disk, ignore))
+    with disk.remembering():
+        status.unversioned = dict(_unversioned(disk, ignore))
     status.trash_files, status.trash_bytes = disk.trashed.held()
     status.ignore_files = ignore.problems()
     return status

@@ -84,7 +84,9 @@ class WorkingFolder:
         """
         turns = await self._prepare()
         just_imported = await turns.whole(self._catch_up(turns))
-        self._watcher = Watcher(self._disk.root, self._is_watched, polling=self._poll)
+        self._watcher = Watcher(
+            self._disk.root, self._is_watched, polling=self._poll, going_through=self._disk.remembering
+        )
         await self._watcher.start()  # before the first comparison, so that nothing is missed in between
         self._store.mirror = self
         trust = Trust.DATES if just_imported else Trust.NOTHING if self._verify else Trust.STAMPS

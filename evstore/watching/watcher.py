@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -82,16 +83,23 @@ class Watcher:
     is neither watched nor looked at; where it raises an EvstoreError, it is. Symbolic links are never followed,
     but for `root` itself.
     With `polling` it looks itself, every 2 s or less often, and asks the system for no events. What it hears it
-    tells when there was nothing more for `quiet` seconds.
+    tells when there was nothing more for `quiet` seconds. Within `going_through` it asks for one directory after the other.
     """
 
     def __init__(
-        self, root: Path, is_watched: IsWatched, *, polling: bool = False, quiet: float = QUIET
+        self,
+        root: Path,
+        is_watched: IsWatched,
+        *,
+        polling: bool = False,
+        quiet: float = QUIET,
+        going_through: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._root = root
         self._wants = is_watched
         self._polling = polling
         self._quiet = quiet
+        self._going_through = going_through
         self._why: str | None = None
         self._source: Source | None = None
         self._around = git.repository_around(root)
@@ -203,7 +211,8 @@ class Watcher:
             self._bell.wait(CHECK)
 
     def _open(self) -> Source:
-        return (Polling if self._polling else SystemEvents)(self._root, self._is_watched, self._bell)
+        with self._going_through():
+            return (Polling if self._polling else SystemEvents)(self._root, self._is_watched, self._bell)
 
     def _is_watched(self, directory: ContentPath) -> bool:
         # nested deeper than any path can tell: no entry can be there
