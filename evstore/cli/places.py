@@ -50,7 +50,9 @@ class Place:
     @classmethod
     def find(cls, start: Path, db: Path | None, typed: Typed | None) -> Self:
         """The place that is meant by what was typed when standing in `start`; its log need not be there yet."""
-        starts = [start] if typed is None else [_absolute(start, typed), start]
+        starts = (
+            [start] if typed in (None, "/") else [_absolute(start, typed), start]
+        )  # `/` is all that is here
         signs = (DATABASE, MARK) if db is None else (MARK,)  # the mark is there wherever the log is
         for sign, folder in ((sign, folder) for sign in signs for one in starts for folder in _upwards(one)):
             if os.path.exists(folder / DIRECTORY / sign):

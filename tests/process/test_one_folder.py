@@ -88,6 +88,13 @@ def test_no_folder_is_no_matter(folder: Path, other: Path) -> None:
         second.save("only.txt", "in the log")
 
 
+def test_the_same_log_without_a_folder(folder: Path) -> None:
+    with serving(folder, "--no-folder") as server:
+        said = refused(folder, "--no-folder")
+        assert f"An evstore uses {log_of(folder)} already" in said
+        assert f"serves it at {server.url}?token={TOKEN}" in said
+
+
 def start_kernel_and_shell(server: Served) -> None:
     """Processes that live on for a moment when their server is killed, and must not have its lock."""
     server.ask("POST", "api/kernels", {"name": "python3"})
