@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import threading
@@ -91,7 +92,9 @@ async def test_a_disk_that_becomes_read_only(start_server: StartServer, tmp_path
         assert (folder / "a").read_text() == "third"
 
 
-async def test_what_may_not_be_read(start_server: StartServer, tmp_path: Path) -> None:
+async def test_what_may_not_be_read(
+    start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is there, and that is all that anybody learns; what may be done without reading it is done."""
     folder = tmp_path / "folder"
     (folder / "closed").mkdir(parents=True)
@@ -139,9 +142,12 @@ async def test_what_may_not_be_read(start_server: StartServer, tmp_path: Path) -
             await asyncio.sleep(0.05)
         assert await text_of(server, "closed/file") == SECRET
         assert await listing(server, "closed") == {"file": "file"}
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
-async def test_what_was_closed_later(start_server: StartServer, tmp_path: Path) -> None:
+async def test_what_was_closed_later(
+    start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Its versions are there; what it is now, nobody knows."""
     folder = tmp_path / "folder"
     (folder / "d").mkdir(parents=True)
@@ -172,6 +178,7 @@ async def test_what_was_closed_later(start_server: StartServer, tmp_path: Path) 
         assert await text_of(server, "c") == "a"
         (folder / "d").chmod(0o755)
         assert await text_of(server, "d/file") == "d/file"
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
 async def test_what_may_not_be_written(start_server: StartServer, tmp_path: Path) -> None:
