@@ -72,6 +72,27 @@ def test_create(path: str, parent: Entry | None, occupant: Entry | None, outcome
     _check(decide, outcome)
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_make_is_create_with_what_it_makes(kind: Kind) -> None:
+    path = ContentPath("d/x")
+    made, decision = rules.make(path, FOLDER, NEW, kind, at=5)
+    assert decision == rules.create(path, FOLDER, None, NEW, kind, created=5)
+    assert made == Entry(
+        id=NEW,
+        parent=FOLDER.id,
+        name="x",
+        path=path,
+        kind=kind,
+        created=5,
+        modified=5,
+        digest=None,
+        size=None,
+    )
+    for parent in (None, FILE):
+        with pytest.raises(rules.REFUSALS):
+            rules.make(path, parent, NEW, kind, at=5)
+
+
 @pytest.mark.parametrize(
     ("given", "digest", "trusted", "known", "outcome"),
     [
