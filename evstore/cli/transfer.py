@@ -79,8 +79,8 @@ def import_(
 ) -> None:
     """Take in the files of the folder SOURCE, with their dates; new versions of those that are there already.
 
-    Files that are there with the same size and date are passed over. While a server runs the files
-    go through it: they have the date of today, and are no programs.
+    Files that are there with the same size and date are passed over. While a server runs the files go through it:
+    those with the same bytes are passed over, the others have the date of today, and are no programs.
 
     With --git each commit of the repository SOURCE becomes a step of the history, with its author, dates and
     message; renamed files keep their histories. Of merges the first parent is followed, so what a merge brought
