@@ -24,12 +24,17 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> NoReturn
             logger.exception("What is done every %g seconds has failed", seconds)
 
 
+def begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run `work` in the background. When it fails, that is logged."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_report)
+    return task
+
+
 @asynccontextmanager
 async def in_background(*works: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
     """Run `works` beside the block, and cancel them at its end. One that fails is logged; the rest goes on."""
-    tasks = [asyncio.create_task(work) for work in works]
-    for task in tasks:
-        task.add_done_callback(_report)
+    tasks = [begin(work) for work in works]
     try:
         yield
     finally:

@@ -33,6 +33,7 @@ class TakingIn:
     def __init__(
         self,
         store: Store,
+        turns: Turns,
         disk: Disk,
         state: State,
         comparer: Comparer,
@@ -40,6 +41,7 @@ class TakingIn:
         rules_changed: Callable[[], None],
     ) -> None:
         self._store = store
+        self._turns = turns
         self._disk = disk
         self._state = state
         self._comparer = comparer
@@ -48,16 +50,15 @@ class TakingIn:
 
     async def take(
         self,
-        turns: Turns,
         directories: Iterable[ContentPath],
         *,
         deep: bool = False,
         hurry: bool = False,
         trust: Trust = Trust.STAMPS,
     ) -> set[ContentPath]:
-        """Compare these directories with the tree, and take in what is different. Returns those to look at again."""
+        """Compare these directories with the tree, and take in what is different. Returns those to look at again. Raises Stopping."""
         directories = list(directories)
-        found = await turns.whole(self._compare(turns, directories, deep=deep, hurry=hurry, trust=trust))
+        found = await self._turns.whole(self._compare(directories, deep=deep, hurry=hurry, trust=trust))
         again = set(found.busy)
         if found.any:
             author = Author.new(ACTOR)
@@ -66,18 +67,17 @@ class TakingIn:
             bodies = await read(self._store, self._disk, files, author)
             again.update(path.parent for path in bodies.busy)
             _tell(bodies.failed)
-            for lot in lots(
-                found, bodies.done
-            ):  # all of them by the same author: to the history it is one group
-                again |= await turns.whole(self._take_in(turns, lot, author))
+            for lot in lots(found, bodies.done):
+                # all of them by the same author: to the history it is one group
+                again |= await self._turns.whole(self._take_in(lot, author))
         return again
 
     async def _compare(
-        self, turns: Turns, directories: Sequence[ContentPath], *, deep: bool, hurry: bool, trust: Trust
+        self, directories: Sequence[ContentPath], *, deep: bool, hurry: bool, trust: Trust
     ) -> Differences:
-        async with turns.lock:
+        async with self._turns.lock:
             await self._following.drain()
-            found = await turns.run(
+            found = await self._turns.run(
                 lambda tx: self._comparer.compare(tx, directories, deep=deep, hurry=hurry, trust=trust)
             )
             await self._following.write_out(found.unwritten)
@@ -86,11 +86,11 @@ class TakingIn:
             self._rules_changed()
         return found
 
-    async def _take_in(self, turns: Turns, lot: Lot, author: Author) -> set[ContentPath]:
+    async def _take_in(self, lot: Lot, author: Author) -> set[ContentPath]:
         found, bodies = lot
-        async with turns.lock:
+        async with self._turns.lock:
             await self._following.drain()
-            still, again = await turns.run(lambda tx: self._still(found, bodies))
+            still, again = await self._turns.run(lambda tx: self._still(found, bodies))
             self._following.own(author.command)
             try:
                 weight = sum(one.body.weight for one in still.values())
@@ -102,7 +102,7 @@ class TakingIn:
             finally:
                 await self._following.drain()
                 self._following.own_is_done(author.command)
-            await turns.run(lambda tx: self._remember(taken))
+            await self._turns.run(lambda tx: self._remember(taken))
         return taken.again | again
 
     def _still(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from evstore.engine.base import Tx
 from evstore.engine.reader import SqliteReader
-from evstore.errors import EvstoreError
+from evstore.errors import EvstoreError, Stopping
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class Turns:
         self._reader = SqliteReader(db, mapped=False)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evstore-folder")
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.are_over = False  # nobody else gets one
 
     async def run(self, work: Callable[[Tx], T]) -> T:
         """Do `work` on the thread, which sees the log as it is now."""
@@ -47,7 +48,10 @@ class Turns:
         return task
 
     async def whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work`, which takes turns, to its end, even when the caller is cancelled meanwhile."""
+        """Do `work`, which takes turns, to its end, even when the caller is cancelled meanwhile. Raises Stopping."""
+        if self.are_over:
+            work.close()
+            raise Stopping
         task = self._task(work)
         try:
             return await asyncio.shield(task)

@@ -1,4 +1,4 @@
-"""The working folder as the rest of evstore sees it: the two ways between log and disk, taking turns.
+"""The working folder as the rest of evstore sees it: the two ways between log and disk, taking self._turns.
 
 Everything that touches the disk runs on one thread, with a read connection to the log of its own (`turns.py`).
 In a turn nobody else changes what is known of the disk: what was committed is carried out in the order of the
@@ -9,28 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from evstore.disk.disk import Disk, FolderGone, What
-from evstore.disk.errors import Closed, NoVersions
-from evstore.disk.found import NS, TICK, Stamp
-from evstore.disk.looking import EFFECTIVE
-from evstore.engine.base import Tx
-from evstore.errors import EvstoreError, Forbidden, Stopping
+from evstore.disk.disk import Disk, FolderGone
+from evstore.disk.errors import Closed
+from evstore.disk.found import NS, TICK
+from evstore.errors import EvstoreError
 from evstore.events import Author, Digest, Recorded
 from evstore.folder import marking, state
 from evstore.folder.agenda import Agenda, overdue
 from evstore.folder.comparing import Comparer, Trust
 from evstore.folder.emptying import Emptying
 from evstore.folder.following import Following
+from evstore.folder.looking import Looking
 from evstore.folder.power_loss import PowerLoss
-from evstore.folder.state import Known, Noted, State
+from evstore.folder.state import Noted, State
 from evstore.folder.taking_in import ACTOR, TakingIn
 from evstore.folder.to_disk import Outcome, Writer
 from evstore.folder.turns import Turns
@@ -39,8 +35,7 @@ from evstore.ignoring.ignore import Ignore
 from evstore.ignoring.own import own_files
 from evstore.log import marks
 from evstore.paths import ContentPath
-from evstore.periodic import every
-from evstore.projections import tree
+from evstore.periodic import begin, every
 from evstore.store import Depth, Store
 from evstore.watching.watcher import Watcher
 
@@ -66,13 +61,12 @@ class WorkingFolder:
         self._max_size = max_size
         self._verify = verify
         self._poll = poll
-        self._seen: OrderedDict[str, Stamp | None] = OrderedDict()
         self._agenda = Agenda()
         self._trouble = ""  # why the folder can't be taken in just now
         self._noted: int | None = None  # the offset that the table knows; None: it knows another folder
         self._looks = True  # at what happens on the disk
         self._tasks: list[asyncio.Task[None]] = []
-        self._turns: Turns | None = None  # None: not open
+        self._is_open = False
         self._watcher: Watcher | None = None
 
     # -- opening and closing -----------------------------------------------------------
@@ -82,8 +76,8 @@ class WorkingFolder:
 
         Raises FolderFailed when the folder can't be used.
         """
-        turns = await self._prepare()
-        just_imported = await turns.whole(self._catch_up(turns))
+        await self._prepare()
+        just_imported = await self._turns.whole(self._catch_up())
         self._watcher = Watcher(
             self._disk.root, self._is_watched, polling=self._poll, going_through=self._disk.remembering
         )
@@ -91,17 +85,18 @@ class WorkingFolder:
         self._store.mirror = self
         trust = Trust.DATES if just_imported else Trust.NOTHING if self._verify else Trust.STAMPS
         self._following.follow()
-        self._agenda.add(await self._take([ROOT_PATH], deep=True, trust=trust))
+        self._agenda.add(await self._taking.take([ROOT_PATH], deep=True, trust=trust))
         self._writer.power_loss = self._comparer.power_loss = None
         if self._noted is None:  # otherwise it has time: syncing waits for whatever others write to the disk
             await self.note()
-        self._in_background(
+        works = (
             self._watch(self._watcher),
             self._keep_looking(),
             every(NOTE_EVERY, self._note_changes),
             every(RETRY, self._try_again),
             self._emptying.keep_on(),
         )
+        self._tasks = [begin(work) for work in works]
 
     async def open_to_write(self) -> None:
         """Have what is committed until `close` done in the folder, too; what happens there is left for `open` to find.
@@ -109,18 +104,19 @@ class WorkingFolder:
         Does nothing with another folder than the one that the log was last served with. Raises FolderFailed.
         """
         noted = await self._store.read(state.noted)
-        turns = await self._prepare()
+        await self._prepare()
         if noted is None or noted.mark != self._mark:
             return
-        await turns.whole(self._catch_up(turns))
+        await self._turns.whole(self._catch_up())
         self._looks = False
         self._store.mirror = self
         self._following.follow()
 
-    async def _prepare(self) -> Turns:
+    async def _prepare(self) -> None:
         self._disk = await asyncio.to_thread(Disk, self._root)
         self._mark = await asyncio.to_thread(marking.mark_of, self._disk)
         self._turns = Turns(self._db)
+        self._is_open = True
         own = own_files(self._disk.root, self._db)
         self._ignore = Ignore(self._disk, max_size=self._max_size, own=own)
         self.unversioned = Unversioned(self._disk, self._ignore, own)
@@ -130,11 +126,25 @@ class WorkingFolder:
         self._following = Following(self._turns, self._writer, self._store.offset, self._was_written)
         self._emptying = Emptying(self._turns, self._disk, self._state)
         self._taking = TakingIn(
-            self._store, self._disk, self._state, self._comparer, self._following, self._rules_changed
+            self._store,
+            self._turns,
+            self._disk,
+            self._state,
+            self._comparer,
+            self._following,
+            self._rules_changed,
         )
-        return self._turns
+        self._looking = Looking(
+            self._turns,
+            self._disk,
+            self._state,
+            self._following,
+            self._taking,
+            self.unversioned,
+            self._agenda,
+        )
 
-    async def _catch_up(self, turns: Turns) -> bool:
+    async def _catch_up(self) -> bool:
         """Do what the disk lacks of the log. Whether the log has nothing but the files just imported from here."""
         await asyncio.to_thread(self._disk.sweep)
         if await asyncio.to_thread(marking.has_rebooted, self._disk):
@@ -142,43 +152,38 @@ class WorkingFolder:
         noted = await self._store.read(state.noted)
         if noted is not None and noted.mark == self._mark:
             self._noted = noted.offset
-            outcome = await turns.run(lambda tx: self._writer.catch_up(tx, noted.offset))
+            outcome = await self._turns.run(lambda tx: self._writer.catch_up(tx, noted.offset))
             self._following.caught_up(outcome)
             return False
         await self._store.write(lambda work: state.clear(work.tx), Author.new(ACTOR))
         return noted is None and await self._store.read(marks.is_only_imported)
-
-    def _in_background(self, *works: Coroutine[Any, Any, None]) -> None:
-        for work in works:
-            self._tasks.append(asyncio.create_task(work))
-            self._tasks[-1].add_done_callback(_report)
 
     def _is_watched(self, directory: ContentPath) -> bool:
         return self._ignore.why(directory, is_directory=True) is None
 
     async def close(self) -> None:
         """Write what is waiting, note what is known, and stop. What was begun is ended first."""
-        if self._turns is None:
+        if not self._is_open:
             return
-        turns, self._turns = self._turns, None
-        self._comparer.is_stopped = True
+        self._is_open = False
+        self._turns.are_over = self._comparer.is_stopped = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         if self._watcher is not None:
             await self._watcher.aclose()
-        await turns.rest()
+        await self._turns.rest()
         if self._store.mirror is self:
             with suppress(EvstoreError):
-                await self._end(turns)
+                await self._end()
             self._store.mirror = None
-        await turns.close()
+        await self._turns.close()
 
-    async def _end(self, turns: Turns) -> None:
-        async with turns.lock:
+    async def _end(self) -> None:
+        async with self._turns.lock:
             await self._following.drain()
-        await self._note(turns)
+        await self._note()
 
     # -- log -> disk -------------------------------------------------------------------
 
@@ -191,110 +196,31 @@ class WorkingFolder:
         await self._following.reach(recorded)
 
     def _was_written(self, outcome: Outcome) -> None:
-        if outcome.moved or outcome.failed:
-            self._seen.clear()
-        for path in outcome.written:
-            self._seen.pop(path, None)
-            self._seen.pop(path.parent, None)
-        for path, stamp in outcome.files.items():
-            self._now_seen(path, stamp)
+        self._looking.was_written(outcome)
         self._agenda.add(outcome.dirty, deep=outcome.doubtful)
         if outcome.discarded:
             self._emptying.wake()
 
     async def _try_again(self) -> None:
         if self._following.unwritten:
-            await self._open_turns.whole(self._in_turn(self._following.try_again))
+            await self._turns.whole(self._in_turn(self._following.try_again))
 
     # -- disk -> log -------------------------------------------------------------------
 
     async def before(self, paths: Sequence[ContentPath], depth: Depth = Depth.MEMBERS) -> None:
-        """See what is on the disk at these paths, and whether it may be changed. Raises Forbidden, FolderGone.
-
-        What is to go must be in the log before, with all below, whether the watcher has told it or not.
-        """
-        if not self._looks:
-            return
-        self._disk.look(ROOT_PATH)
-        for path in paths:
-            is_all = depth is Depth.ALL and self._is_directory(path)
-            await self._look(path, Depth.ITSELF if is_all else depth)
-            if is_all:
-                await self._take([path], deep=True, hurry=True)
-        for path in paths:
-            if (reason := self.unversioned.why(path)) is not None:
-                raise NoVersions(f"{path} has no versions: {reason}.")
-            if path and not self._may_write(path):
-                raise Forbidden(f"{path}: the folder on the disk may not be written to.")
-
-    def _is_directory(self, path: ContentPath) -> bool:
-        found = self._disk.look(path)
-        return found is not None and found.what is What.DIRECTORY
-
-    def _may_write(self, path: ContentPath) -> bool:
-        places = (f"{self._disk.root}/{path.parent}", f"{self._disk.root}/{path}")
-        places = [place for place in places if os.path.isdir(place)]
-        return all(os.access(place, os.W_OK | os.X_OK, effective_ids=EFFECTIVE) for place in places)
+        """See what is on the disk at these paths, and whether it may be changed. Raises as `Looking.before` does."""
+        if self._looks:
+            await self._looking.before(paths, depth)
 
     async def look(self, path: ContentPath, depth: Depth = Depth.MEMBERS) -> None:
         """Take in what has happened at `path` on the disk, if the watcher has not told yet; if that fails, the log has to do."""
         try:
             if self._looks:
-                await self._look(path, depth)
+                await self._looking.look(path, depth)
         except Closed:
             return  # nobody can take in what is there
         except EvstoreError as error:
             self._put_off({path, path.parent}, error)
-
-    async def _look(self, path: ContentPath, depth: Depth) -> None:
-        stat = self._disk.glance(path)
-        if stat is not None and self._seen.get(path) == stat:
-            return
-        began = time.time_ns()
-        if not await self._open_turns.whole(self._is_known(path, depth)):
-            self._agenda.add_later(await self._take({path, path.parent}, hurry=True))
-        if depth is Depth.ITSELF:
-            return  # what is in it, if it is a directory, may be something new
-        if stat is not None and stat.as_read(began) != stat:
-            return  # the next change could look the same
-        self._now_seen(path, stat)
-
-    def _now_seen(self, path: ContentPath, stamp: Stamp | None) -> None:
-        """The log has all that is at `path` as long as it looks like this."""
-        self._seen[path] = stamp
-        self._seen.move_to_end(path)
-        if len(self._seen) > SEEN:
-            self._seen.popitem(last=False)
-
-    async def _is_known(self, path: ContentPath, depth: Depth) -> bool:
-        """Whether a file is as it is known to be, or nothing is where nothing should be.
-
-        A directory is known by its inode, as far as what it holds does not matter.
-        """
-
-        def compare(tx: Tx) -> bool:
-            entry, found = tree.entry_at(tx, path), self._disk.look(path)
-            if entry is None and found is None:
-                return not path or not self._is_new(tx, path.parent)
-            if entry is None or found is None:
-                return False
-            known = self._state.known(tx, entry.id)
-            if depth is Depth.ITSELF and entry.is_directory and found.what is What.DIRECTORY:
-                return known is not None and known.stamp.inode == found.stamp.inode
-            return found.what is What.FILE and known == Known(found.stamp, entry.digest)
-
-        async with self._open_turns.lock:
-            await self._following.drain()
-            return await self._open_turns.run(compare)
-
-    def _is_new(self, tx: Tx, directory: ContentPath) -> bool:
-        """Whether the disk has this directory, or one that it would be in, and the log has not."""
-        while tree.entry_at(tx, directory) is None:
-            found = self._disk.look(directory)
-            if found is not None:
-                return found.what is What.DIRECTORY
-            directory = directory.parent
-        return False
 
     async def _watch(self, watcher: Watcher) -> None:
         async for changes in watcher.changes():
@@ -308,7 +234,7 @@ class WorkingFolder:
             try:
                 for paths, hurry in ((late, True), (since.keys() - late, False)):
                     if paths:
-                        again = await self._take(paths, deep=deep, hurry=hurry)
+                        again = await self._taking.take(paths, deep=deep, hurry=hurry)
                         self._agenda.add_later(
                             again, since={path: since.get(path, 0) for path in again & since.keys() - late}
                         )
@@ -321,7 +247,7 @@ class WorkingFolder:
         self, directories: Iterable[ContentPath], error: EvstoreError, *, deep: bool = False
     ) -> None:
         """Look at these later: now it is not possible. What is always the same is said once."""
-        if self._turns is None:
+        if not self._is_open:
             return
         if error.message != self._trouble:
             logger.warning("What has changed in the folder can't be taken in now: %s", error.message)
@@ -333,24 +259,13 @@ class WorkingFolder:
         while True:
             since, _ = self._agenda.take()
             try:
-                again = await self._take({ROOT_PATH, *since}, deep=True, hurry=True)
+                again = await self._taking.take({ROOT_PATH, *since}, deep=True, hurry=True)
             except BaseException:
                 self._agenda.add(since, deep=True)
                 raise
             if not again and not self._agenda:
                 return
             await asyncio.sleep(TICK / NS)
-
-    async def _take(
-        self,
-        directories: Iterable[ContentPath],
-        *,
-        deep: bool = False,
-        hurry: bool = False,
-        trust: Trust = Trust.STAMPS,
-    ) -> set[ContentPath]:
-        """Take in what is different in these directories. Returns those to look at again. Raises Stopping."""
-        return await self._taking.take(self._open_turns, directories, deep=deep, hurry=hurry, trust=trust)
 
     def _rules_changed(self) -> None:
         if self._watcher is not None:
@@ -360,7 +275,7 @@ class WorkingFolder:
 
     async def note(self) -> None:
         """Write down what is known of the disk, and up to where it has the log."""
-        await self._open_turns.whole(self._note(self._open_turns))
+        await self._turns.whole(self._note())
 
     async def _note_changes(self) -> None:
         if self._following.applied != self._noted or self._state.has_changes:
@@ -370,28 +285,16 @@ class WorkingFolder:
                 self._noted = self._following.applied
                 logger.warning("What is known of the folder could not be noted: %s", error.message)
 
-    async def _note(self, turns: Turns) -> None:
-        async with turns.lock:
-            changes = await turns.run(lambda tx: self._state.changes())
+    async def _note(self) -> None:
+        async with self._turns.lock:
+            changes = await self._turns.run(lambda tx: self._state.changes())
             noted = Noted(self._mark, self._following.applied)
         # or, after a power failure, what was not on the disk yet would be taken for changes that somebody made there
         await asyncio.to_thread(self._disk.sync)
         await self._store.write(lambda work: state.put(work.tx, changes, noted), Author.new(ACTOR))
         self._noted = noted.offset
-        await turns.run(lambda tx: self._state.stored(changes))
+        await self._turns.run(lambda tx: self._state.stored(changes))
 
     async def _in_turn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async with self._open_turns.lock:
+        async with self._turns.lock:
             await work()
-
-    @property
-    def _open_turns(self) -> Turns:
-        if self._turns is None:
-            raise Stopping
-        return self._turns
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        logger.error("What keeps the folder in line with the log has failed", exc_info=error)

@@ -67,7 +67,9 @@ async def test_what_a_read_only_disk_refuses_did_not_happen(small: BothSides) ->
         lambda: small.contents.create_directory(ContentPath("new"), author),
         lambda: small.contents.copy(ContentPath("d"), ContentPath("copy"), author, exact=True),
     ):
-        small.folder._may_write = lambda path: True  # rights are taken away just after they were asked for
+        small.folder._looking._may_write = lambda path: (
+            True
+        )  # rights are taken away just after they were asked for
         remount(small.root, "ro")
         with pytest.raises(EvstoreError):
             await wish()

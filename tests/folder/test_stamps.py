@@ -115,11 +115,11 @@ async def test_what_could_change_without_a_trace_is_looked_at_each_time(
     monkeypatch.setattr(found_module, "TICK", 3600 * NS)
     both.write("f.txt", b"one")
     assert await both.text("f.txt") == b"one"
-    assert "f.txt" not in both.folder._seen
+    assert "f.txt" not in both.folder._looking._seen
     monkeypatch.undo()
     await asyncio.sleep(TICK / NS)
     assert await both.text("f.txt") == b"one"
-    assert "f.txt" in both.folder._seen
+    assert "f.txt" in both.folder._looking._seen
 
 
 async def test_they_are_seen_by_themselves(both: BothSides) -> None:
