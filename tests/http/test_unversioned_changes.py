@@ -186,6 +186,18 @@ async def test_copies(server: Server, folder: Path) -> None:
         assert refused.status == 409 and "only files" in refused.json()["message"]
 
 
+async def test_copies_of_programs_are_programs(server: Server, folder: Path) -> None:
+    """From what has versions to what has none, the other way, and among what has none."""
+    fill(folder)
+    (folder / "data/run.sh").write_text("#!/bin/sh\n")
+    (folder / "data/run.sh").chmod(0o755)
+    for source, copy in (("data/run.sh", "a.sh"), ("a.sh", "data/b.sh"), ("data/b.sh", "data/c.sh")):
+        assert (await send(server, "PUT", copy, copy_from=source)).status == 201
+        assert (folder / copy).stat().st_mode & 0o100, copy
+    versions = (await server.fetch("GET", "/api/history/versions/a.sh")).json()["versions"]
+    assert [one["event"] for one in versions] == ["ExecutableChanged", "FileSaved", "EntryCreated"]
+
+
 async def test_what_is_deleted_is_in_the_trash(
     server: Server, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

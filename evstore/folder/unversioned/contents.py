@@ -30,6 +30,7 @@ from evstore.ingest import ingest
 from evstore.log.bodies import Body
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
+from evstore.projections import modes
 from evstore.store import Depth, Store
 
 logger = logging.getLogger(__name__)
@@ -234,12 +235,19 @@ class FolderContents(Contents):
         if is_aside or not self.has_versions(path, size=size):
             is_on_disk = isinstance(original, OnDisk)
             pieces = self._disk.pieces(original) if is_on_disk else [(await super().read(original))[1]]
-            await self._do(self._disk.write, path, pieces, new=True)
+            executable = await self._is_executable(original)
+            await self._do(self._disk.write, path, pieces, new=True, executable=executable)
             return await self._written(path)
         assert isinstance(original, OnDisk)
         with await self._do(self._disk.open, original, 0) as file:
             body = await ingest(self._store, file, size, author, notebook=path.name.endswith(".ipynb"))
-        return (await super().save(path, Save(body=body, absent=True), author)).entry
+        wish = Save(body=body, absent=True, executable=original.executable)
+        return (await super().save(path, wish, author)).entry
+
+    async def _is_executable(self, entry: Entry) -> bool:
+        if isinstance(entry, OnDisk):
+            return entry.executable
+        return await self._store.read(lambda tx: modes.is_executable(tx, entry.id))
 
     async def delete(self, path: ContentPath, author: Author) -> None:
         try:

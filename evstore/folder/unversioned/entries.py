@@ -22,6 +22,7 @@ class OnDisk(Entry):
     place: ContentPath  # where it really is: that of a link is what it leads to
     stamp: Stamp
     linked: bool  # a symbolic link is at its path, or on the way to it
+    executable: bool
 
     @property
     def versioned(self) -> bool:
@@ -61,4 +62,5 @@ def on_disk(path: ContentPath, found: Found, *, linked: bool) -> OnDisk:
         place=found.path,
         stamp=found.stamp,
         linked=linked,
+        executable=is_file and found.executable,
     )

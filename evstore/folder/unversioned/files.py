@@ -186,16 +186,24 @@ class Unversioned:
     # -- changing --------------------------------------------------------------------
 
     def write(
-        self, path: ContentPath, pieces: Pieces, modified: int | None = None, *, new: bool = False
+        self,
+        path: ContentPath,
+        pieces: Pieces,
+        modified: int | None = None,
+        *,
+        new: bool = False,
+        executable: bool = False,
     ) -> None:
         """Give the file these bytes, changed at `modified` (µs since 1970; None: now). With `new`, raises Changed when something is there.
 
-        It is on stable storage afterwards: what the log has not is nowhere else. Raises as `Disk.write`, Forbidden for links.
+        A new file is a program if `executable`. It is on stable storage afterwards: what the log has not is nowhere else. Raises as `Disk.write`, Forbidden for links.
         """
         self.links.check_way(path)
         moment = time.time_ns() // 1000 if modified is None else modified
         replacing = "nothing" if new else "anything"
-        self._disk.write(path, pieces, modified=moment, replacing=replacing, durable=True)
+        self._disk.write(
+            path, pieces, modified=moment, replacing=replacing, durable=True, executable=executable
+        )
 
     def make_directory(self, path: ContentPath) -> None:
         """Raises as `Disk.make_directory`, Forbidden for links."""
