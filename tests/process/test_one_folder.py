@@ -1,4 +1,4 @@
-"""One evstore at a time in a folder, whatever log it has; and whoever comes second is told what to do."""
+"""Invariant 20: one evstore at a time in a folder, whatever log it has; and whoever comes second is told what to do."""
 
 from __future__ import annotations
 
