@@ -126,9 +126,9 @@ async def test_a_worker_that_dies_in_the_middle(converter: Converter) -> None:
 
 
 async def test_a_worker_that_died_at_rest_is_not_noticed(converter: Converter) -> None:
-    (pid,) = converter.pids
+    (pid,), (worker,) = converter.pids, converter._resting
     os.kill(pid, signal.SIGKILL)
-    await until(lambda: not psutil.pid_exists(pid))
+    await until(lambda: not worker.is_at_rest)  # the system has told of its end
     await works(converter)
     assert pid not in converter.pids
 
