@@ -7,7 +7,7 @@ import signal
 import socket
 import stat
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.error import HTTPError
@@ -198,7 +198,8 @@ def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
         server.process.send_signal(signal.SIGINT)
         server.process.communicate(timeout=PATIENCE)
         assert server.process.returncode == -signal.SIGINT
-        kernel.kill()
+        with suppress(psutil.NoSuchProcess):  # it may have gone with the server
+            kernel.kill()
 
 
 def test_stopped_while_it_takes_in_files(folder: Path) -> None:
