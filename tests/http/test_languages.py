@@ -9,7 +9,9 @@ import asyncio
 import logging
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.helpers import Server
@@ -72,10 +74,20 @@ async def test_all_of_much_output(client: KernelClient) -> None:
     assert (await client.run("seq 500")).split() == [str(number) for number in range(1, 501)]
 
 
+async def is_asleep() -> bool:
+    """Whether a program that was started from here does nothing but sleep."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if process.cmdline() == ["sleep", "1000"]:
+                return True
+    return False
+
+
 async def test_interrupt(client: KernelClient, server: Server, kernel: str) -> None:
     request = await client.execute("echo going; sleep 1000")
     await client.until(lambda message: "going" in message.text)
     assert (await kernel_model(server, kernel))["execution_state"] == "busy"
+    await eventually(is_asleep)  # what bash gets in between, it forgets
     assert (await server.fetch("POST", f"/api/kernels/{kernel}/interrupt")).status == 204
     messages = await client.done(request)
     assert [one.content["status"] for one in messages if one.type == "execute_reply"] in (
