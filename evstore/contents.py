@@ -100,6 +100,9 @@ class Contents:
     def check_readable(self, path: ContentPath) -> None:
         """Raise Closed when what is at `path` now may not be read, whatever the log has of it."""
 
+    def check_way(self, path: ContentPath) -> None:
+        """Before a save: raise NotFound when something without versions, as a link, is on the way to `path`, whatever the log has had there."""
+
     def mark(self, path: ContentPath) -> tuple[int, int] | None:
         """What changes with a directory's members where that can happen without an event; None when there is nothing such."""
         return None

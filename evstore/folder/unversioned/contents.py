@@ -94,6 +94,9 @@ class FolderContents(Contents):
     def check_readable(self, path: ContentPath) -> None:
         self._disk.check_readable(path)
 
+    def check_way(self, path: ContentPath) -> None:
+        self._disk.check_directories(path)
+
     def mark(self, path: ContentPath) -> tuple[int, int] | None:
         try:
             found = os.lstat(f"{self._folder.unversioned.root}/{path}")
@@ -141,6 +144,7 @@ class FolderContents(Contents):
         self.check_readable(path)  # what nobody can read, nobody can keep
         if self.has_versions(path, size=wish.body.size):
             try:
+                self.check_way(path)
                 return await super().save(path, wish, author)
             except NOT_IN_LOG as error:
                 await self._check_on_disk(path.parent, error)

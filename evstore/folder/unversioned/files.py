@@ -18,7 +18,7 @@ from pathlib import Path
 
 from evstore import naming
 from evstore.disk.disk import Changed, Closed, Disk, Found, Stamp, What
-from evstore.errors import TooLarge, Unprocessable
+from evstore.errors import NotFound, TooLarge, Unprocessable
 from evstore.events import Digest
 from evstore.folder.unversioned.entries import OnDisk, on_disk
 from evstore.folder.unversioned.links import Links
@@ -124,6 +124,24 @@ class Unversioned:
     def check_readable(self, path: ContentPath) -> None:
         """Raises Closed, as `Disk.check_readable`."""
         self._disk.check_readable(path)
+
+    def check_directories(self, path: ContentPath) -> None:
+        """Raise NotFound when a link, or a file without versions, is on the way to `path`.
+
+        Where a directory has been in the log, a save makes it again, and what is there now would have to give way.
+        Quick enough for the event loop. Raises as `Disk.look`.
+        """
+        found = self._disk.look(path.parent)
+        if found is not None and found.what is What.DIRECTORY:
+            return
+        for above in path.lineage[:-1]:
+            found = self._disk.look(above)
+            if found is None:
+                return
+            if found.what is What.FILE and self._is_for_log(found):
+                return  # the log will refuse it
+            if found.what is not What.DIRECTORY:
+                raise NotFound(f"No such directory: {path.parent}")
 
     def members(self, directory: OnDisk) -> list[OnDisk]:
         """All that a directory holds that a client may see. Raises as `find`, NotFound."""

@@ -75,6 +75,7 @@ async def put(request: web.Request) -> web.Response:
         raise Invalid(f"No notebook JSON data provided for {path}, which exists.")
     conditions = Preconditions.of(request)
     wish, message = await _wish(app, model, size, conditions)
+    app.contents.check_way(path)
     saved = await app.old_notebooks.save(path, _renamed(path, model), wish, author(request))
     moved = saved.created or saved.entry.path != path
     status = 201 if saved.created else 200
