@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -73,6 +73,9 @@ def empty(inside: Inside, before: int) -> list[str]:
     with inside.own(TRASH) as trash:
         old = [name for name in listed(trash) if (at := put_at(name)) is not None and at < before]
         for name in old:
+            if (gone := without_deletion(name)) != name:  # or it could come back while it is being removed
+                rename_new(name, gone, trash, trash)
+                name = gone
             if stat.S_ISDIR(os.stat(name, dir_fd=trash, follow_symlinks=False).st_mode):
                 _remove_directory(trash, name)
             else:
@@ -156,14 +159,20 @@ def put_at(name: str) -> int | None:
     return int(number) if number.isdecimal() else None
 
 
-def names(inside: Inside) -> list[str]:
-    """What there is in the trash of each disk. Raises OSError."""
+def without_deletion(name: str) -> str:
+    """The same name, from which nobody learns any more what has deleted that."""
+    number, dash, rest = name.partition("-")
+    return f"{number.partition('@')[0]}{dash}{rest}"
+
+
+def names(inside: Inside, wanted: Callable[[str], bool]) -> list[str]:
+    """The `wanted` ones of what there is in the trash of each disk. Raises OSError."""
     with inside.own(TRASH) as trash:
         found = set(listed(trash))
     if _has_notes(inside):
         with inside.own(ELSEWHERE) as notes:
             found.update(listed(notes))
-    return sorted(name for name in found if has(inside, name))
+    return sorted(name for name in found if wanted(name) and has(inside, name))
 
 
 def rename(inside: Inside, old: str, new: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple, TypeGuard
 
@@ -36,10 +36,10 @@ class Trashed:
     def __init__(self, inside: Inside) -> None:
         self._inside = inside
 
-    def names(self) -> list[str]:
-        """Of all that was put there."""
+    def names(self, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
+        """Of all that was put there, or the `wanted` ones."""
         with changing(ContentPath()):
-            return trash.names(self._inside)
+            return trash.names(self._inside, wanted)
 
     def has(self, name: str, below: Sequence[str] = ()) -> bool:
         """Whether something was put there by that name, and `below` leads to something in it."""
@@ -83,20 +83,19 @@ class Trashed:
                     removed.append(name)
         return removed
 
-    def remove_empty(self, ways: Iterable[Sequence[str]]) -> list[Stamp]:
-        """Remove those directories in which nothing is; each must be named before that in which it is. Returns what they were."""
-        removed: list[Stamp] = []
+    def remove_empty(self, ways: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Remove those directories in which nothing is; each must be named before that in which it is. Returns the ways to them."""
+        removed: list[tuple[str, ...]] = []
         with changing(ContentPath()), closing(Way()) as steps:
             for way in ways:
                 with trash.entered(self._inside, way[:-1], of=way[0], steps=steps) as parent:
-                    found = os.stat(way[-1], dir_fd=parent, follow_symlinks=False)
                     try:
                         os.rmdir(way[-1], dir_fd=parent)
                     except OSError as error:
                         if error.errno not in NOT_EMPTY:
                             raise
                     else:
-                        removed.append(Stamp.of(found))
+                        removed.append(way)
         return removed
 
 

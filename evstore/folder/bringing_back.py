@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from evstore.disk.disk import Disk
+from evstore.disk.trash import put_at
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.events import Offset
 from evstore.folder.removing import deletion_of
+from evstore.log import log
 from evstore.projections import tree
 
 
@@ -19,7 +21,7 @@ def bring_back(tx: Tx, disk: Disk, directory: Entry, offset: Offset) -> bool:
     lost = tree.deletion(tx, directory.id, offset - 1)
     if lost is None or disk.look(directory.path) is not None:
         return False
-    name = next((name for name in disk.trashed.names() if deletion_of(name) == lost.offset), None)
+    name = _name_of(tx, disk, lost.offset)
     if name is None:
         return False
     held = {entry.id for entry in tree.below(tx, directory.id, offset)}
@@ -28,3 +30,14 @@ def bring_back(tx: Tx, disk: Disk, directory: Entry, offset: Offset) -> bool:
             return False
     disk.recover(name, directory.path, below=lost.below)
     return True
+
+
+def _name_of(tx: Tx, disk: Disk, deletion: Offset) -> str | None:
+    """The name in the trash of what the event at that offset has deleted.
+
+    Another log of this folder, or this one before a backup of it was restored, may have had another deletion at the same
+    offset: what that put there, it did before this one, or later than what is asked for.
+    """
+    deleted = log.require(tx, deletion).at * 1000
+    names = disk.trashed.names(lambda name: deletion_of(name) == deletion and (put_at(name) or 0) >= deleted)
+    return names[0] if names else None

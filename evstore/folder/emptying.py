@@ -1,7 +1,7 @@
 """Emptying the trash: what the log has goes a minute after it was deleted, what is in no version 30 days later.
 
-A directory is deleted by one rename into the trash, so it is there with all it held, and may come back by another. Whatever of that is known, by its
-stamp, to be in the log, is removed a few files at a time, for others wait for their turn; nothing is read for that.
+A directory is deleted by one rename into the trash, so it is there with all it held, and may come back by another. Whatever the log had in it, and
+is known by its stamp, is removed a few files at a time, for others wait for their turn; nothing is read for that.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from evstore.disk.trash import put_at
 from evstore.disk.trashed import Discarded
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError
-from evstore.events import EntryId, Kind
+from evstore.events import EntryDeleted, EntryId, Kind
 from evstore.folder.removing import deletion_of
 from evstore.folder.state import State
 from evstore.folder.turns import Turns
+from evstore.log import log
 from evstore.projections import tree
 
 T = TypeVar("T")
@@ -113,17 +114,42 @@ class Emptying:
             await asyncio.sleep(BRIEFLY)
 
     def _remove(self, way: Sequence[str], tx: Tx, files: Sequence[Discarded]) -> None:
+        directory = _directory(tx, way)
+        if directory is None:
+            return
         known: dict[str, tuple[Stamp, EntryId]] = {}
         for one in files:
-            for entry, there in self._state.by_inode(tx, one.stamp.inode):
-                if there.stamp == one.stamp:
-                    known[one.name] = (one.stamp, entry)
+            entry = tree.member(tx, directory, one.name, _before(way))
+            there = None if entry is None else self._state.known(tx, entry)
+            if entry is not None and there is not None and there.stamp == one.stamp:
+                known[one.name] = (one.stamp, entry)
         removed = self._disk.trashed.remove(way, {name: stamp for name, (stamp, _) in known.items()})
         for name in removed:
             self._state.note(known[name][1], None)
 
     def _remove_empty(self, tx: Tx, ways: Sequence[Sequence[str]]) -> None:
-        for removed in self._disk.trashed.remove_empty(ways):
-            for entry, _ in self._state.by_inode(tx, removed.inode):
-                if tree.kind_of(tx, entry) is Kind.DIRECTORY:  # of which the next one may get the inode
-                    self._state.note(entry, None)
+        entries = {tuple(way): entry for way in ways if (entry := _directory(tx, way)) is not None}
+        for way in self._disk.trashed.remove_empty(entries):
+            if tree.path_of(tx, entries[way]) is None:
+                self._state.note(entries[way], None)  # the next one may get its inode
+
+
+def _directory(tx: Tx, way: Sequence[str]) -> EntryId | None:
+    """The directory that a way in the trash leads to, as the log had it there; None when it had none.
+
+    What has no versions may have been empty, as in git's repositories, or hold what had versions elsewhere once.
+    """
+    deletion = log.one(tx, deletion_of(way[0]) or 0)
+    if deletion is None or not isinstance(deletion.event, EntryDeleted):
+        return None
+    directory: EntryId | None = deletion.entry
+    for name in way[1:]:
+        if directory is None:
+            return None
+        directory = tree.member(tx, directory, name, _before(way))
+    return directory if directory is None or tree.kind_of(tx, directory) is Kind.DIRECTORY else None
+
+
+def _before(way: Sequence[str]) -> int:
+    """The last moment at which that was in the tree which a way in the trash leads to."""
+    return (deletion_of(way[0]) or 0) - 1

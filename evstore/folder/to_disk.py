@@ -71,6 +71,7 @@ class Writer:
         self._state = state
         self._remover = Remover(disk, state, is_left_out)
         self.power_loss: PowerLoss | None = None  # what is damaged is written over
+        self.is_alone = False  # nobody looks at the disk: what is to be deleted has not been taken in
 
     def apply(self, tx: Tx, recorded: Sequence[Recorded], plain: Plain) -> Outcome:
         """Do on the disk what these events say, in their order, just after they have happened."""
@@ -119,11 +120,7 @@ class Writer:
                 if old is not None:
                     self._delete(tx, entry, old, offset, outcome)
             case EntryUndeleted():
-                back = tree.by_id(tx, entry, offset)
-                if back is not None and back.is_directory:
-                    self._bring_back(tx, back, offset, outcome)
-                for found in tree.subtree(tx, back, offset) if back is not None else ():
-                    self._put(tx, found, plain, outcome)
+                self._undelete(tx, tree.by_id(tx, entry, offset), offset, plain, outcome)
             case ExecutableChanged(executable=executable):
                 self._set_executable(tx, tree.by_id(tx, entry, offset), executable, outcome)
             case _:
@@ -219,8 +216,7 @@ class Writer:
         try:
             self._disk.rename(old, new)
         except Occupied:
-            found = self._disk.look(new)
-            if found is not None:
+            if (found := self._disk.look(new)) is not None:
                 self._set_aside(found, outcome)
             self._disk.rename(old, new)
         known = self._state.known(tx, entry)
@@ -235,7 +231,7 @@ class Writer:
             self._state.note(entry, Known(found.stamp, known.digest))
 
     def _delete(self, tx: Tx, entry: EntryId, path: ContentPath, offset: Offset, outcome: Outcome) -> None:
-        """A file that is known is removed; what may not be in the log goes to the trash, a directory for now."""
+        """A file that is known is removed; what may not be in the log goes to the trash, a directory for now, or stays."""
         found, known = self._disk.look(path), self._state.known(tx, entry)
         if found is None:
             return
@@ -243,6 +239,8 @@ class Writer:
             (known is not None and known.stamp == found.stamp) or self._is_in_log(tx, path)
         ):
             self._disk.remove_file(path)
+        elif self.is_alone:
+            self._remover.put_away(tx, found, offset)
         elif found.what is What.DIRECTORY:
             self._disk.discard(path, trash_name(path, offset))
             outcome.discarded = True
@@ -251,16 +249,21 @@ class Writer:
         self._state.note(entry, None)
         outcome.written.add(path)
 
-    def _bring_back(self, tx: Tx, directory: Entry, offset: Offset, outcome: Outcome) -> None:
+    def _undelete(self, tx: Tx, top: Entry | None, offset: Offset, plain: Plain, outcome: Outcome) -> None:
         """From the trash, for what has no versions is nowhere else; what the log has can be written in any case."""
         try:
-            self._ensure_parents(directory.path, outcome)
-            if bring_back(tx, self._disk, directory, offset):
-                outcome.dirty.add(directory.path)
+            if top is not None and top.is_directory:
+                self._ensure_parents(top.path, outcome)
+                if bring_back(tx, self._disk, top, offset):
+                    outcome.dirty.add(top.path)
         except EvstoreError as error:
-            logger.warning(
-                "What had no versions in %s stays in .evstore/trash: %s", directory.path, error.message
-            )
+            logger.warning("What had no versions stays in .evstore/trash: %s", error.message)
+        entries = [] if top is None else list(tree.subtree(tx, top, offset))
+        for entry in entries:
+            if self._disk.look(entry.path) is None:  # what can't be written is not gone
+                self._state.note(entry.id, None)
+        for entry in entries:
+            self._put(tx, entry, plain, outcome)
 
     def _is_in_log(self, tx: Tx, path: ContentPath) -> bool:
         try:
@@ -326,7 +329,7 @@ class Writer:
                 outcome.dirty.add(path.parent)
                 if now is None:
                     lost = tree.deletion(tx, entry)
-                    self._remover.put_away(tx, found, lost.offset if lost is not None else 0)
+                    self._remover.put_away(tx, found, 0 if lost is None or lost.below else lost.offset)
                 else:
                     self._free(_aside(entry))
                     self._disk.discard(path, _aside(entry))

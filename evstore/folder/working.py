@@ -1,4 +1,4 @@
-"""The working folder as the rest of evstore sees it: the two ways between log and disk, taking self._turns.
+"""The working folder as the rest of evstore sees it: the two ways between log and disk, taking turns.
 
 Everything that touches the disk runs on one thread, with a read connection to the log of its own (`turns.py`).
 In a turn nobody else changes what is known of the disk: what was committed is carried out in the order of the
@@ -41,7 +41,6 @@ from evstore.watching.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
-SEEN = 20_000  # paths of which it is remembered what was last seen there
 NOTE_EVERY = 1.0  # seconds after which the table hears of what is known
 RETRY = 30.0  # seconds after which it is tried again to write what could not be written
 PAUSE = 2.0  # seconds until it is tried again to take in what could not be taken in
@@ -109,6 +108,7 @@ class WorkingFolder:
             return
         await self._turns.whole(self._catch_up())
         self._looks = False
+        self._writer.is_alone = True
         self._store.mirror = self
         self._following.follow()
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from evstore.contents import Contents
 from evstore.events import Author, EntryId
+from evstore.folder.working import WorkingFolder
 from evstore.paths import ContentPath
-from tests.folder.both_sides import AUTHOR, BothSides
+from tests.folder.both_sides import AUTHOR, MAX_SIZE, BothSides
 from tests.folder.mounts import mounted, remount
 from tests.helpers import Server, make_services, run_test_server
 
@@ -255,4 +257,30 @@ async def test_what_can_not_get_to_its_place_stays_where_it_was(
     assert await both.text("b.txt") == b"precious"
     assert trash(both.root) == []
     assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+    await both.close()
+
+
+async def test_a_command_without_a_server_does_not_throw_away_what_it_has_not_seen(tmp_path: Path) -> None:
+    """What has changed since the folder was served is in no version yet."""
+    both = BothSides(tmp_path)
+    await both.open()
+    (both.root / "d/sub").mkdir(parents=True)
+    for path in ("d/changed", "d/known", "d/sub/known", "single"):
+        both.write(path, path.encode())
+    await both.folder.settled()
+    await both.close()
+    for path in ("d/changed", "d/sub/new", "single"):
+        both.write(path, b"unseen, " + path.encode())
+    await both.open_store()
+    both.folder = WorkingFolder(both.store, both.root, both.db, max_size=MAX_SIZE)
+    await both.folder.open_to_write()
+    for path in ("d", "single"):
+        await Contents(both.store).delete(ContentPath(path), Author.new(AUTHOR))
+    await both.close()
+    await both.open()
+    await both.folder.settled()
+    for path in ("d/changed", "d/sub/new", "single"):
+        assert await both.text(path) == b"unseen, " + path.encode()
+    assert await both.tree() == both.disk()
+    assert not (both.root / "d/known").exists()
     await both.close()

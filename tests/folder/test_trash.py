@@ -9,10 +9,12 @@ import shutil
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from evstore.disk.disk import Disk
+from evstore.disk.errors import FolderFull
 from evstore.errors import EvstoreError
 from evstore.events import Author, EntryId
 from evstore.folder import emptying
@@ -324,6 +326,111 @@ async def test_the_trash_of_another_disk(tmp_path: Path) -> None:
         await both.close()
 
 
+@pytest.mark.usefixtures("at_once")
+async def test_what_has_no_versions_stays_also_where_nothing_is_in_it(both: BothSides) -> None:
+    """git takes a directory for a repository only if it has `refs`, which may be empty."""
+    (both.root / "p/.git/refs/heads").mkdir(parents=True)
+    both.write("p/.git/HEAD", b"ref: refs/heads/main")
+    both.write("p/a", b"one")
+    await both.folder.settled()
+    before = everything(both.root / "p")
+    entry = await entry_at(both, "p")
+    await both.contents.delete(ContentPath("p"), me())
+    await until_in_trash(both, ".git/HEAD")
+    await asyncio.sleep(0.1)  # the directories come last
+    await both.history.undelete(entry, None, me())
+    assert everything(both.root / "p") == before
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_what_the_log_had_elsewhere_stays(both: BothSides) -> None:
+    """A directory that was moved to where nothing has versions: its files have the stamps that they had before."""
+    (both.root / "p/old").mkdir(parents=True)
+    both.write("p/old/a", b"one")
+    both.write("p/b", b"two")
+    await both.folder.settled()
+    (both.root / "p/old").rename(both.root / "p/.old")
+    await both.folder.settled()
+    before = everything(both.root / "p")
+    entry = await entry_at(both, "p")
+    await both.contents.delete(ContentPath("p"), me())
+    await until_in_trash(both, ".old/a")
+    await asyncio.sleep(0.1)
+    await both.history.undelete(entry, None, me())
+    assert everything(both.root / "p") == before
+
+
+def forget(db: Path) -> None:
+    for file in db.parent.glob(f"{db.name}*"):
+        file.unlink()
+
+
+async def test_the_trash_of_another_log(tmp_path: Path) -> None:
+    """What it has deleted may have the same offset."""
+    for name in ("old", "new"):
+        both = BothSides(tmp_path)
+        await both.open()
+        (both.root / name).mkdir()
+        both.write(f"{name}/a", name.encode())
+        await both.folder.settled()
+        entry = await entry_at(both, name)
+        await both.contents.delete(ContentPath(name), me())
+        if name == "new":
+            assert len({deletion_of(one.name) for one in trash(both).iterdir()}) == 1
+            await both.history.undelete(entry, None, me())
+            assert everything(both.root / "new") == {"a": b"new"}
+        await both.close()
+        forget(both.db)
+
+
+async def test_what_can_not_be_written_again_is_not_gone(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with mounted(tmp_path / "folder", "-t", "tmpfs", "-o", "size=4m", "tmpfs"):
+        both = BothSides(tmp_path)
+        await both.open()
+        (both.root / "d").mkdir()
+        for number in range(4):
+            both.write(f"d/{number}", bytes([number]) * 500_000)
+        await both.folder.settled()
+        entry, files = await entry_at(both, "d"), everything(both.root / "d")
+        await both.contents.delete(ContentPath("d"), me())
+        shutil.rmtree(trash(both))
+        both.write("large", bytes(2_500_000))
+        with pytest.raises(FolderFull):
+            await both.history.undelete(entry, None, me())
+        both.write("other", b"one")
+        await both.folder.settled()
+        assert {f"d/{name}" for name in files} <= (await both.tree()).keys()
+        (both.root / "large").unlink()
+        await both.folder.settled()
+        assert everything(both.root / "d") == files
+        await both.close()
+
+
+def in_directories(trash: Path) -> tuple[str, int] | None:
+    """The name of the one directory there, and how many files are left in it."""
+    try:
+        (top,) = os.listdir(trash)
+        return top, len(os.listdir(trash / top))
+    except (ValueError, OSError):
+        return None
+
+
+def test_what_is_removed_for_good_can_not_come_back_meanwhile(disk: Disk, root: Path) -> None:
+    (root / "d").mkdir()
+    for number in range(3_000):
+        (root / "d" / str(number)).touch()
+    disk.discard(ContentPath("d"), "1@7-d")
+    seen: set[int | None] = set()
+    remover = Thread(target=disk.trashed.empty, args=(2,))
+    remover.start()
+    while remover.is_alive():
+        if (found := in_directories(root / ".evstore/trash")) and 0 < found[1] < 3_000:
+            seen.add(deletion_of(found[0]))
+    assert seen <= {None}  # of those that were caught in the middle
+    assert disk.trashed.names() == []
+
+
 def test_names() -> None:
     path = ContentPath("1@2-" + "é" * 120)
     assert deletion_of(trash_name(path)) is None
@@ -343,7 +450,7 @@ def test_only_what_is_as_it_was_is_removed(disk: Disk, root: Path, outside: Path
     (root / ".evstore/trash/1@1-d/changed").write_text("other")
     wanted = {one.name: one.stamp for one in members.values() if one.name != "b"}
     assert disk.trashed.remove(["1@1-d"], wanted | {"gone": wanted["a"]}) == ["a"]
-    assert len(disk.trashed.remove_empty([below, way])) == 1
+    assert len(disk.trashed.remove_empty([tuple(below), tuple(way)])) == 1
     assert sorted(os.listdir(root / ".evstore/trash/1@1-d")) == ["b", "changed", "link"]
     assert (outside / "secret.txt").read_text() == "secret"
     for lost in (["nothing"], below, ["1@1-d", "link"]):
