@@ -29,10 +29,15 @@ def mark_of(disk: Disk) -> str:
 
 
 def has_rebooted(disk: Disk) -> bool:
-    """Whether the machine was started again since this was last asked; a machine that can't tell says no."""
+    """Whether the machine was started again since `note_boot`; one that can't tell says no."""
     with suppress(OSError, EvstoreError):  # no Linux; or read-only, where nothing can be half written
-        boot, before = BOOT_ID.read_bytes(), disk.read_own(BOOT)
-        if boot != before:
-            disk.write_own(BOOT, boot)
-        return before not in (b"", boot)
+        return disk.read_own(BOOT) not in (b"", BOOT_ID.read_bytes())
     return False
+
+
+def note_boot(disk: Disk) -> None:
+    """What this start of the machine has damaged has been looked for."""
+    with suppress(OSError, EvstoreError):
+        boot = BOOT_ID.read_bytes()
+        if disk.read_own(BOOT) != boot:
+            disk.write_own(BOOT, boot)

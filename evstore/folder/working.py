@@ -86,6 +86,7 @@ class WorkingFolder:
         self._following.follow()
         self._agenda.add(await self._taking.take([ROOT_PATH], deep=True, trust=trust))
         self._writer.power_loss = self._comparer.power_loss = None
+        await asyncio.to_thread(marking.note_boot, self._disk)
         if self._noted is None:  # otherwise it has time: syncing waits for whatever others write to the disk
             await self.note()
         works = (

@@ -14,8 +14,9 @@ import pytest
 from evstore.disk.errors import FolderGone
 from evstore.errors import EvstoreError, Full
 from evstore.events import Author
+from evstore.folder.working import WorkingFolder
 from evstore.paths import ContentPath
-from tests.folder.both_sides import AUTHOR, EMPTY, BothSides, digest
+from tests.folder.both_sides import AUTHOR, EMPTY, MAX_SIZE, BothSides, digest
 from tests.folder.mounts import mounted, remount
 
 
@@ -222,8 +223,9 @@ async def test_what_is_ignored_from_now_on_stays_on_the_disk(both: BothSides) ->
 
 
 @pytest.mark.parametrize("was_noted", [False, True])
+@pytest.mark.parametrize("before", ["nothing", "a command", "a start that was ended"])
 async def test_what_the_machine_lost_when_it_went_down_is_written_again(
-    tmp_path: Path, *, was_noted: bool
+    tmp_path: Path, before: str, *, was_noted: bool
 ) -> None:
     both = BothSides(tmp_path)
     await both.open()
@@ -238,6 +240,15 @@ async def test_what_the_machine_lost_when_it_went_down_is_written_again(
         both.write(name, content)
         os.utime(both.root / name, ns=(was.st_atime_ns, was.st_mtime_ns))
     (both.root / ".evstore" / "boot").write_text("an earlier start of the machine")
+    if before != "nothing":
+        await both.open_store()
+        both.folder = WorkingFolder(both.store, both.root, both.db, max_size=MAX_SIZE)
+        if before == "a command":
+            await both.folder.open_to_write()
+        else:
+            await both.folder._prepare()
+            await both.folder._turns.whole(both.folder._catch_up())
+        await both.close()
     await both.open()
     same = digest(b"some bytes")
     assert await both.agree() == {"empty": same, "zeros": same}

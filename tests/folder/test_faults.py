@@ -15,8 +15,11 @@ from tests.folder.both_sides import AUTHOR, LONGEST, BothSides, digest
 from tests.folder.mounts import bound_by_permissions
 
 
+@pytest.mark.parametrize("mode", [0, 0o444], ids=["closed", "listed"])
 @pytest.mark.parametrize("how", ["by itself", "at a start"])
-async def test_a_directory_that_may_not_be_read_any_more_keeps_what_it_has(tmp_path: Path, how: str) -> None:
+async def test_a_directory_that_may_not_be_read_any_more_keeps_what_it_has(
+    tmp_path: Path, how: str, mode: int
+) -> None:
     both = BothSides(tmp_path)
     closed = both.root / "d"
     with bound_by_permissions():
@@ -24,7 +27,7 @@ async def test_a_directory_that_may_not_be_read_any_more_keeps_what_it_has(tmp_p
         await both.contents.create_directory(ContentPath("d"), Author.new(AUTHOR))
         await both.save("d/a.txt", b"one")
         before = await both.agree()
-        closed.chmod(0)
+        closed.chmod(mode)
         try:
             if how == "at a start":
                 await both.close()
