@@ -35,7 +35,8 @@ LISTED = {
     "a directory of 10,000 files": "/work/big",
 }
 PAST = (0.3, 0.6, 0.9)  # parts of the log
-LOG_ALONE = ["--no-folder"]  # else the files of the log would be written into an empty folder first; bench/folder.py measures that
+# else the files of the log would be written into an empty folder first; bench/folder.py measures that
+LOG_ALONE = ["--no-folder"]
 TIMES = 7  # each thing is done so often; the median counts
 
 
