@@ -341,15 +341,22 @@ class Writer:
         return waits
 
     def _is(self, tx: Tx, entry: EntryId, found: Found) -> bool:
-        """Whether what lies there is what was written for `entry`: the same inode, or bytes that only it had."""
+        """Whether what lies there is what was written for `entry`: the same inode, or bytes that only it had.
+
+        An inode that is free is given anew at once. So a file that is not as it was known must not have another's bytes.
+        """
         known = self._state.known(tx, entry)
-        if known is not None:
-            return known.stamp.inode == found.stamp.inode
-        if found.what is not What.FILE or tree.entry_at(tx, found.path) is not None:
+        if known is not None and known.stamp.inode != found.stamp.inode:
+            return False
+        if known is not None and (found.what is not What.FILE or found.stamp.is_moved(known.stamp)):
+            return True
+        if found.what is not What.FILE or (known is None and tree.entry_at(tx, found.path) is not None):
             return False
         digest, _ = read_digest(self._disk, found.path)
         query = "select 1 from contents where entry = ? and digest = ?"
-        return digest is not None and tx.row(query, (entry, digest)) is not None
+        if digest is not None and tx.row(query, (entry, digest)) is not None:
+            return True
+        return known is not None and not has_body(tx, digest)
 
     def _lower(self, entry: Entry, outcome: Outcome, *, was_lifted: bool) -> None:
         """Bring back to its place what was put aside for an entry, by this start or by one that was ended in it."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -283,4 +285,35 @@ async def test_a_command_without_a_server_does_not_throw_away_what_it_has_not_se
         assert await both.text(path) == b"unseen, " + path.encode()
     assert await both.tree() == both.disk()
     assert not (both.root / "d/known").exists()
+    await both.close()
+
+
+async def test_another_file_has_the_inode_by_now(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Saved and renamed before a crash; a new file under the old name got the inode that was noted last."""
+    both = BothSides(tmp_path)
+    await both.open()
+    await both.save("a.txt", b"first")
+    await both.folder.note()
+    noted = both.store.offset
+    found = await both.contents.exists(ContentPath("a.txt"))
+    assert found is not None
+    entry = found.id
+    await both.save("a.txt", b"second")
+    await both.contents.move(ContentPath("a.txt"), ContentPath("b.txt"), Author.new(AUTHOR))
+    await both.save("a.txt", b"another")
+    inode = (both.root / "a.txt").stat().st_ino
+    await both.close()
+    with closing(sqlite3.connect(both.db, isolation_level=None)) as db:
+        db.execute('update folder set "offset" = ?', (noted,))
+        db.execute("delete from folder_known where entry != ? and size > 0", (entry,))
+        stamp = (len(b"first"), 1, inode, 1, hashlib.sha256(b"first").digest(), entry)
+        db.execute("update folder_known set size=?, mtime=?, inode=?, ctime=?, digest=? where entry=?", stamp)
+    caplog.clear()
+    await both.open()
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+    assert {path.name: path.read_bytes() for path in both.root.glob("*.txt")} == {
+        "a.txt": b"another",
+        "b.txt": b"second",
+    }
+    assert set(await both.agree()) == {"a.txt", "b.txt"}
     await both.close()
