@@ -323,6 +323,9 @@ class Writer:
         """Take away what is on the disk for an entry at a place where it does not belong now. From where, if it waits for another."""
         now = tree.path_of(tx, entry)
         waits: ContentPath | None = None
+        there = None if now is None else self._disk.look(now)
+        if there is not None and self._is(tx, entry, there):
+            return None  # what has its old name by now is something else
         for path in stood - {now}:
             found = self._disk.look(path)
             if found is not None and self._is(tx, entry, found):
@@ -341,22 +344,19 @@ class Writer:
         return waits
 
     def _is(self, tx: Tx, entry: EntryId, found: Found) -> bool:
-        """Whether what lies there is what was written for `entry`: the same inode, or bytes that only it had.
+        """Whether what lies there is what was written for `entry`: just that, or what somebody has made of it since.
 
-        An inode that is free is given anew at once. So a file that is not as it was known must not have another's bytes.
+        An inode that is free is given anew at once, so it shows nothing where a file is not as it was known.
         """
         known = self._state.known(tx, entry)
-        if known is not None and known.stamp.inode != found.stamp.inode:
-            return False
-        if known is not None and (found.what is not What.FILE or found.stamp.is_moved(known.stamp)):
-            return True
-        if found.what is not What.FILE or (known is None and tree.entry_at(tx, found.path) is not None):
-            return False
+        has_inode = known is not None and known.stamp.inode == found.stamp.inode
+        if found.what is not What.FILE or (known is not None and found.stamp.is_moved(known.stamp)):
+            return has_inode
         digest, _ = read_digest(self._disk, found.path)
-        query = "select 1 from contents where entry = ? and digest = ?"
-        if digest is not None and tx.row(query, (entry, digest)) is not None:
-            return True
-        return known is not None and not has_body(tx, digest)
+        if _has_had(tx, entry, digest):
+            other = tree.entry_at(tx, found.path)
+            return other is None or other.id == entry or not _has_had(tx, other.id, digest)
+        return has_inode and not has_body(tx, digest)
 
     def _lower(self, entry: Entry, outcome: Outcome, *, was_lifted: bool) -> None:
         """Bring back to its place what was put aside for an entry, by this start or by one that was ended in it."""
@@ -390,6 +390,12 @@ class Writer:
         if self._disk.trashed.has(aside):
             self._disk.trashed.rename(aside, name)
         return name
+
+
+def _has_had(tx: Tx, entry: EntryId, digest: Digest | None) -> bool:
+    """Whether a file has ever had these bytes."""
+    query = "select 1 from contents where entry = ? and digest = ?"
+    return tx.row(query, (entry, digest or EMPTY)) is not None
 
 
 def _aside(entry: EntryId) -> str:
