@@ -79,6 +79,7 @@ class Ignore:
         self._files = files
         self._max_size = max_size
         self._directories: dict[ContentPath, _Directory] = {}
+        self._forgotten = 0  # how often; what was read before the last time is not remembered
         self._lock = threading.Lock()
 
     def why(self, path: ContentPath, *, is_directory: bool, size: int = 0) -> Reason | None:
@@ -110,6 +111,7 @@ class Ignore:
     def forget(self, directory: ContentPath) -> None:
         """Read all ignore files in the directory and below anew, when they are needed next."""
         with self._lock:
+            self._forgotten += 1
             self._directories = {
                 path: known
                 for path, known in self._directories.items()
@@ -122,6 +124,13 @@ class Ignore:
             return sorted(known.problem for known in self._directories.values() if known.problem)
 
     def _directory(self, path: ContentPath) -> _Directory:
+        while True:
+            forgotten = self._forgotten
+            found = self._read_down_to(path, forgotten)
+            if forgotten == self._forgotten:
+                return found
+
+    def _read_down_to(self, path: ContentPath, forgotten: int) -> _Directory:
         unknown: list[ContentPath] = []
         while (known := self._directories.get(path)) is None:
             unknown.append(path)
@@ -131,12 +140,14 @@ class Ignore:
         while unknown:  # from the top down; no recursion, for paths may be very deep
             path = unknown.pop()
             known = self._enter(path, known)
-            self._remember(path, known)
+            self._remember(path, known, forgotten)
         assert known is not None
         return known
 
-    def _remember(self, path: ContentPath, known: _Directory) -> None:
+    def _remember(self, path: ContentPath, known: _Directory, forgotten: int) -> None:
         with self._lock:
+            if forgotten != self._forgotten:
+                return
             if len(self._directories) >= MAX_DIRECTORIES:
                 self._directories = {}
             self._directories[path] = known

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from evstore.disk.disk import Disk
+from evstore.disk.disk import Disk, Found
 from evstore.ignoring.ignore import IGNORE_FILE, Ignore, Kind
 from evstore.ignoring.patterns import MAX_PATTERNS, Patterns
 from evstore.paths import ContentPath
@@ -208,6 +208,34 @@ def test_a_changed_ignore_file_counts_when_it_is_looked_at(tmp_path: Path) -> No
     assert ignore.refresh(p("")) and is_ignored("d/other")
     (tmp_path / IGNORE_FILE).unlink()
     assert ignore.refresh(p("")) and not is_ignored("d/other") and is_ignored("d/a.csv")
+
+
+class Slow(Disk):
+    """A disk on which something happens when a certain path is looked at for the first time."""
+
+    def __init__(self, root: Path, path: str, happens: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._path = path
+        self._happens = [happens]
+
+    def look(self, path: ContentPath) -> Found | None:
+        if path == self._path and self._happens:
+            self._happens.pop()()
+        return super().look(path)
+
+
+def test_what_is_decided_while_an_ignore_file_changes(tmp_path: Path) -> None:
+    """One thread reads on below a directory whose ignore file another one has found to be new."""
+    (tmp_path / "d" / "e").mkdir(parents=True)
+
+    def change() -> None:
+        (tmp_path / IGNORE_FILE).write_text("d")
+        assert ignore.refresh(p(""))
+
+    ignore = Ignore(Slow(tmp_path, f"d/{IGNORE_FILE}", change), max_size=MEGABYTE)
+    assert ignore.why(p("a"), is_directory=False) is None
+    for path in ("d/e/file", "d/e/file", "d/e", "d"):
+        assert ignore.why(p(path), is_directory=path != "d/e/file") is not None, path
 
 
 @pytest.mark.parametrize(
