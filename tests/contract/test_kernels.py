@@ -254,7 +254,7 @@ async def test_interrupts_by_message(kernels: Kernels, install: Callable[..., st
     code = f"import pathlib, time; pathlib.Path({str(tmp_path / 'begun')!r}).touch(); time.sleep(1000)"
     client.receive(execute(code))
     await until((tmp_path / "begun").exists)
-    assert kernel.state == "busy"
+    await until(lambda: kernel.state == "busy")  # its message may come after the file
     await kernel.interrupt()
     await up(kernel)
 
