@@ -15,8 +15,9 @@ from evstore.http.services import services
 async def get(request: web.Request) -> web.Response:
     """The checkpoints of a file, oldest first. A directory that is really called `checkpoints` wins."""
     app, path = services(request), readable(request.match_info["path"])
-    if await app.contents.exists(path.child("checkpoints")) is not None:
-        return await outgoing.show(request, path.child("checkpoints"))
+    found, child = await app.contents.exists(path), path.child("checkpoints")
+    if found is not None and found.is_directory and await app.contents.exists(child) is not None:
+        return await outgoing.show(request, child)
     return json_reply([models.checkpoint(found) for found in await app.checkpoints.list(path)])
 
 

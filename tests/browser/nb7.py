@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from playwright.async_api import Locator, expect
 
-from tests.browser.lab import PATIENCE, Lab, exactly, is_new_checkpoint
+from tests.browser.lab import KERNEL, PATIENCE, Lab, exactly, is_new_checkpoint
 
 READY = ".jp-FileBrowser, .jp-NotebookPanel, .jp-FileEditor, .jp-ConsolePanel, .jp-Terminal"
 
@@ -45,7 +45,21 @@ class Notebook7(Lab):
         """Choose from the button New what opens another tab."""
         async with self.opened() as tab:
             await self.menu("New", kind)
+        if kind == KERNEL:
+            await tab.started(kind)
         return tab
+
+    async def started(self, kernel: str) -> None:
+        """Wait until a new notebook has its kernel, which it may have to be told once more.
+
+        The page of files starts it, but not if it has saved the notebook before it has learned of its checkpoints: on
+        a busy machine either can be first. It has closed the notebook by then.
+        """
+        has_kernel = self.page.locator(".jp-KernelName", has_text=exactly(kernel))
+        await has_kernel.or_(self.dialog).first.wait_for()
+        if await self.dialog.count():
+            await self.accept("Select")
+            await has_kernel.wait_for()
 
     async def enter(self, folder: str) -> None:
         await self.file(folder).dblclick()
