@@ -12,13 +12,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from evstore.disk.errors import FolderFailed
-from evstore.engine.base import Tx
 from evstore.errors import EvstoreError, Exists, NotFound
 from evstore.events import CommandId, Digest, EntryId, Offset, Recorded
 from evstore.folder.to_disk import Outcome, Writer
 from evstore.folder.turns import Turns
 from evstore.paths import ContentPath
-from evstore.projections import tree
 
 logger = logging.getLogger(__name__)
 
@@ -109,16 +107,7 @@ class Following:
         entries = set(entries)
         if not entries:
             return
-
-        def write(tx: Tx) -> Outcome:
-            outcome = Outcome()
-            for entry in entries:
-                found = tree.by_id(tx, entry)
-                for one in tree.subtree(tx, found) if found is not None else ():
-                    self._writer.put(tx, one, outcome)
-            return outcome
-
-        outcome = await self._turns.run(write)
+        outcome = await self._turns.run(lambda tx: self._writer.write_out(tx, entries))
         self.unwritten -= entries - outcome.refused.keys()
         self._take_note(outcome)
 

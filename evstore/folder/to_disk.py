@@ -1,4 +1,4 @@
-"""From the log to the disk: each event is carried out in the folder, or, after a crash, what is missing of it.
+"""From the log to the disk: each event is carried out in the folder. What is missing after a crash, `catching_up.py` finds.
 
 What lies on the disk and is in no version of the file is never written over: it stays, and becomes
 the newest version (`comparing.py` finds it).
@@ -10,7 +10,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from evstore.disk.disk import Changed, Closed, Disk, Found, Occupied, Stamp, What
@@ -33,7 +32,6 @@ from evstore.events import (
     Recorded,
 )
 from evstore.folder.bringing_back import bring_back
-from evstore.folder.missed import missed, places
 from evstore.folder.power_loss import PowerLoss
 from evstore.folder.removing import Remover, has_body, read_digest, trash_name
 from evstore.folder.state import Known, State
@@ -43,7 +41,6 @@ from evstore.projections import modes, tree
 
 logger = logging.getLogger(__name__)
 
-ASIDE = "moving-"  # how the names in the trash begin of what waits for its place
 Plain = Mapping[Digest, bytes]  # bodies that are in memory anyway
 EMPTY = hashlib.sha256(b"").digest()
 NEVER_MADE = Known(Stamp(0, 0, 0, 0), None)  # of a directory that could not be made
@@ -69,7 +66,7 @@ class Writer:
     def __init__(self, disk: Disk, state: State, is_left_out: Callable[[Found], bool]) -> None:
         self._disk = disk
         self._state = state
-        self._remover = Remover(disk, state, is_left_out)
+        self.remover = Remover(disk, state, is_left_out)
         self.power_loss: PowerLoss | None = None  # what is damaged is written over
         self.is_alone = False  # nobody looks at the disk: what is to be deleted has not been taken in
 
@@ -107,10 +104,10 @@ class Writer:
             case EntryCreated(kind=Kind.FILE) if last_save is not None:
                 return  # made with its bytes in one go
             case EntryCreated():
-                self._put(tx, tree.by_id(tx, entry, offset), plain, outcome)
+                self.write(tx, tree.by_id(tx, entry, offset), plain, outcome)
             case FileSaved() | FileRestored():
                 if offset == last_save:
-                    self._put(tx, tree.by_id(tx, entry, offset), plain, outcome)
+                    self.write(tx, tree.by_id(tx, entry, offset), plain, outcome)
             case EntryMoved():
                 old, new = tree.path_of(tx, entry, offset - 1), tree.path_of(tx, entry, offset)
                 if old is not None and new is not None:
@@ -122,27 +119,33 @@ class Writer:
             case EntryUndeleted():
                 self._undelete(tx, tree.by_id(tx, entry, offset), offset, plain, outcome)
             case ExecutableChanged(executable=executable):
-                self._set_executable(tx, tree.by_id(tx, entry, offset), executable, outcome)
+                self.set_executable(tx, tree.by_id(tx, entry, offset), executable, outcome)
             case _:
                 pass
 
+    def write_out(self, tx: Tx, entries: Iterable[EntryId]) -> Outcome:
+        """Have these, with all that is below, on the disk as they are in the tree."""
+        outcome = Outcome()
+        for entry in entries:
+            found = tree.by_id(tx, entry)
+            for one in tree.subtree(tx, found) if found is not None else ():
+                try:
+                    self.write(tx, one, {}, outcome)
+                except EvstoreError as error:
+                    outcome.refused[one.id] = error
+        return outcome
+
     # -- one entry -------------------------------------------------------------------
 
-    def put(self, tx: Tx, entry: Entry, outcome: Outcome) -> None:
-        """Have `entry` on the disk as it is in the tree."""
-        try:
-            self._put(tx, entry, {}, outcome)
-        except EvstoreError as error:
-            outcome.refused[entry.id] = error
-
-    def _put(self, tx: Tx, entry: Entry | None, plain: Plain, outcome: Outcome) -> None:
+    def write(self, tx: Tx, entry: Entry | None, plain: Plain, outcome: Outcome) -> None:
+        """Have it on the disk as it is in the tree, unless something newer is there. Raises as `Disk.write`."""
         if entry is None or entry.id == ROOT:
             return
-        self._ensure_parents(entry.path, outcome)
+        self.ensure_parents(entry.path, outcome)
         found = self._disk.look(entry.path)
         if entry.is_directory:
             if found is not None and found.what is not What.DIRECTORY:
-                self._set_aside(found, outcome)
+                self.set_aside(found, outcome)
             self._state.note(entry.id, Known(self._disk.make_directory(entry.path), None))
             outcome.written.add(entry.path)
             return
@@ -162,7 +165,7 @@ class Writer:
         outcome.written.add(entry.path)
         outcome.files[entry.path] = stamp
 
-    def _set_executable(self, tx: Tx, entry: Entry | None, executable: bool, outcome: Outcome) -> None:
+    def set_executable(self, tx: Tx, entry: Entry | None, executable: bool, outcome: Outcome) -> None:
         """Change the mode of what lies there. Whether that is what should, its stamp tells as before."""
         found = None if entry is None else self._disk.look(entry.path)
         if entry is None or found is None or found.executable == executable or not self._disk.keeps_modes:
@@ -177,7 +180,7 @@ class Writer:
     def _may_replace(self, tx: Tx, entry: Entry, found: Found, outcome: Outcome) -> bool:
         """Whether what lies there is known to the log, and is not what shall lie there already."""
         if found.what is not What.FILE:
-            self._set_aside(found, outcome)
+            self.set_aside(found, outcome)
             return True
         known = self._state.known(tx, entry.id)
         if known is not None and known.stamp == found.stamp:
@@ -198,7 +201,7 @@ class Writer:
         held = plain.get(digest)
         return (held,) if held is not None else bodies.chunks(tx, bodies.manifest(tx, digest))
 
-    def _ensure_parents(self, path: ContentPath, outcome: Outcome) -> None:
+    def ensure_parents(self, path: ContentPath, outcome: Outcome) -> None:
         """Make the directories above `path` again that somebody has just removed: what is saved comes later."""
         missing: list[ContentPath] = []
         while (path := path.parent) and self._disk.look(path) is None:
@@ -212,12 +215,12 @@ class Writer:
         if before is None:  # somebody was quicker
             outcome.dirty |= {old.parent, new.parent}
             return
-        self._ensure_parents(new, outcome)
+        self.ensure_parents(new, outcome)
         try:
             self._disk.rename(old, new)
         except Occupied:
             if (found := self._disk.look(new)) is not None:
-                self._set_aside(found, outcome)
+                self.set_aside(found, outcome)
             self._disk.rename(old, new)
         known = self._state.known(tx, entry)
         if known is not None and known.stamp == before.stamp:
@@ -240,7 +243,7 @@ class Writer:
         ):
             self._disk.remove_file(path)
         elif self.is_alone:
-            self._remover.put_away(tx, found, offset)
+            self.remover.put_away(tx, found, offset)
         elif found.what is What.DIRECTORY:
             self._disk.discard(path, trash_name(path, offset))
             outcome.discarded = True
@@ -253,7 +256,7 @@ class Writer:
         """From the trash, for what has no versions is nowhere else; what the log has can be written in any case."""
         try:
             if top is not None and top.is_directory:
-                self._ensure_parents(top.path, outcome)
+                self.ensure_parents(top.path, outcome)
                 if bring_back(tx, self._disk, top, offset):
                     outcome.dirty.add(top.path)
         except EvstoreError as error:
@@ -263,7 +266,7 @@ class Writer:
             if self._disk.look(entry.path) is None:  # what can't be written is not gone
                 self._state.note(entry.id, None)
         for entry in entries:
-            self._put(tx, entry, plain, outcome)
+            self.write(tx, entry, plain, outcome)
 
     def _is_in_log(self, tx: Tx, path: ContentPath) -> bool:
         try:
@@ -271,136 +274,12 @@ class Writer:
         except Closed:
             return False
 
-    def _set_aside(self, found: Found, outcome: Outcome) -> None:
+    def set_aside(self, found: Found, outcome: Outcome) -> None:
         """Give something unknown that is in the way another name; it will be taken in under that."""
         free = next(path for path in _others(found.path) if self._disk.look(path) is None)
         self._disk.rename(found.path, free)
         logger.warning("%s was in the way of what was saved there; it is %s now.", found.path, free)
         outcome.dirty.add(found.path.parent)
-
-    # -- after a crash ---------------------------------------------------------------
-
-    def catch_up(self, tx: Tx, after: int) -> Outcome:
-        """Do what the disk lacks of the events past `after`, whatever part of them it has already.
-
-        What stands elsewhere than it should is first taken out of the tree, the deepest first, and then put into
-        its place from the top down: so it does not matter who stood where in between.
-        """
-        outcome, since = Outcome(), missed(tx, after)
-        stood = {entry: places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
-        lifted: dict[EntryId, ContentPath] = {}
-        stuck: set[ContentPath] = set()  # what belongs at or below these is left to the comparison
-        for entry in sorted(stood, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
-            try:
-                if (was := self._lift(tx, entry, stood[entry], outcome)) is not None:
-                    lifted[entry] = was
-            except EvstoreError as error:
-                outcome.refused[entry] = error
-                outcome.dirty.update(path.parent for path in stood[entry])
-                if (now := tree.path_of(tx, entry)) is not None:
-                    stuck.add(now)
-        here = [found for entry in stood if (found := tree.by_id(tx, entry)) is not None]
-        for found in sorted(here, key=lambda found: len(found.path.names)):
-            if any(found.path == path or found.path.startswith(f"{path}/") for path in stuck):
-                continue
-            came_back = found.is_directory and (
-                found.id in since.undeleted or tree.path_of(tx, found.id, after) is None
-            )
-            try:
-                self._lower(found, outcome, was_lifted=found.id in lifted)
-                for one in tree.subtree(tx, found) if came_back else (found,):
-                    self._put(tx, one, {}, outcome)
-                if found.id in since.modes:
-                    self._set_executable(tx, found, modes.is_executable(tx, found.id), outcome)
-            except EvstoreError as error:
-                outcome.refused[found.id] = error
-                if found.id in lifted:
-                    self._put_back(found.id, lifted[found.id])
-        self._settle()
-        return outcome
-
-    def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> ContentPath | None:
-        """Take away what is on the disk for an entry at a place where it does not belong now. From where, if it waits for another."""
-        now = tree.path_of(tx, entry)
-        waits: ContentPath | None = None
-        there = None if now is None else self._disk.look(now)
-        if there is not None and self._is(tx, entry, there):
-            return None  # what has its old name by now is something else
-        for path in stood - {now}:
-            found = self._disk.look(path)
-            if found is not None and self._is(tx, entry, found):
-                outcome.dirty.add(path.parent)
-                if now is None:
-                    lost = tree.deletion(tx, entry)
-                    self._remover.put_away(tx, found, 0 if lost is None or lost.below else lost.offset)
-                else:
-                    self._free(_aside(entry))
-                    self._disk.discard(path, _aside(entry))
-                    waits = path
-                break
-        # below something deleted it would be missed, and written, if that came back
-        if tree.place(tx, entry) is None:
-            self._state.note(entry, None)
-        return waits
-
-    def _is(self, tx: Tx, entry: EntryId, found: Found) -> bool:
-        """Whether what lies there is what was written for `entry`: just that, or what somebody has made of it since.
-
-        An inode that is free is given anew at once, so it shows nothing where a file is not as it was known.
-        """
-        known = self._state.known(tx, entry)
-        has_inode = known is not None and known.stamp.inode == found.stamp.inode
-        if found.what is not What.FILE or (known is not None and found.stamp.is_moved(known.stamp)):
-            return has_inode
-        digest, _ = read_digest(self._disk, found.path)
-        if _has_had(tx, entry, digest):
-            other = tree.entry_at(tx, found.path)
-            return other is None or other.id == entry or not _has_had(tx, other.id, digest)
-        return has_inode and not has_body(tx, digest)
-
-    def _lower(self, entry: Entry, outcome: Outcome, *, was_lifted: bool) -> None:
-        """Bring back to its place what was put aside for an entry, by this start or by one that was ended in it."""
-        if not self._disk.trashed.has(_aside(entry.id)):
-            return
-        self._ensure_parents(entry.path, outcome)
-        if (occupant := self._disk.look(entry.path)) is not None:
-            if not was_lifted:  # an old one: the entry need not be missing
-                return
-            self._set_aside(occupant, outcome)
-        self._disk.recover(_aside(entry.id), entry.path)
-
-    def _put_back(self, entry: EntryId, was: ContentPath) -> None:
-        """Its new place can't be reached: so it stays where it was, and the comparison finds it there."""
-        with suppress(EvstoreError):  # then it is left in the trash, which is told
-            if self._disk.trashed.has(_aside(entry)):
-                self._disk.recover(_aside(entry), was)
-
-    def _settle(self) -> None:
-        """What waits for a place now is trash like any other: the next start must not take it for its own."""
-        try:
-            for name in self._disk.trashed.names():
-                if name.startswith(ASIDE):
-                    logger.warning("What was left of a start is in .evstore/trash now: %s", self._free(name))
-        except EvstoreError as error:
-            logger.warning("What was left of a start is in .evstore/trash: %s", error.message)
-
-    def _free(self, aside: str) -> str:
-        """Give what has been put aside under a name, if anything, an ordinary name in the trash. Returns that."""
-        name = trash_name(ContentPath(aside))
-        if self._disk.trashed.has(aside):
-            self._disk.trashed.rename(aside, name)
-        return name
-
-
-def _has_had(tx: Tx, entry: EntryId, digest: Digest | None) -> bool:
-    """Whether a file has ever had these bytes."""
-    query = "select 1 from contents where entry = ? and digest = ?"
-    return tx.row(query, (entry, digest or EMPTY)) is not None
-
-
-def _aside(entry: EntryId) -> str:
-    """Where in the trash something waits for its place."""
-    return f"{ASIDE}{entry.hex()}"
 
 
 def _others(path: ContentPath) -> Iterator[ContentPath]:

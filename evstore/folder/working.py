@@ -21,6 +21,7 @@ from evstore.errors import EvstoreError
 from evstore.events import Author, Digest, Recorded
 from evstore.folder import marking, state
 from evstore.folder.agenda import Agenda, overdue
+from evstore.folder.catching_up import CatchingUp
 from evstore.folder.comparing import Comparer, Trust
 from evstore.folder.emptying import Emptying
 from evstore.folder.following import Following
@@ -153,7 +154,8 @@ class WorkingFolder:
         noted = await self._store.read(state.noted)
         if noted is not None and noted.mark == self._mark:
             self._noted = noted.offset
-            outcome = await self._turns.run(lambda tx: self._writer.catch_up(tx, noted.offset))
+            catching_up = CatchingUp(self._disk, self._state, self._writer)
+            outcome = await self._turns.run(lambda tx: catching_up.catch_up(tx, noted.offset))
             self._following.caught_up(outcome)
             return False
         await self._store.write(lambda work: state.clear(work.tx), Author.new(ACTOR))

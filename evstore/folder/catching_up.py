@@ -1,0 +1,153 @@
+"""After a crash: what the disk lacks of the log is done, whatever part of it it has already."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from evstore.disk.disk import Disk, Found, What
+from evstore.engine.base import Tx
+from evstore.entry import Entry
+from evstore.errors import EvstoreError
+from evstore.events import Digest, EntryId
+from evstore.folder.missed import missed, places
+from evstore.folder.removing import has_body, read_digest, trash_name
+from evstore.folder.state import State
+from evstore.folder.to_disk import EMPTY, Outcome, Writer
+from evstore.paths import ContentPath
+from evstore.projections import modes, tree
+
+logger = logging.getLogger(__name__)
+
+ASIDE = "moving-"  # how the names in the trash begin of what waits for its place
+
+
+class CatchingUp:
+    """For one thread, and one start. It knows what stands where it should not; `writer` does the rest."""
+
+    def __init__(self, disk: Disk, state: State, writer: Writer) -> None:
+        self._disk = disk
+        self._state = state
+        self._writer = writer
+
+    def catch_up(self, tx: Tx, after: int) -> Outcome:
+        """Do what the disk lacks of the events past `after`, whatever part of them it has already.
+
+        What stands elsewhere than it should is first taken out of the tree, the deepest first, and then put into
+        its place from the top down: so it does not matter who stood where in between.
+        """
+        outcome, since = Outcome(), missed(tx, after)
+        stood = {entry: places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
+        lifted: dict[EntryId, ContentPath] = {}
+        stuck: set[ContentPath] = set()  # what belongs at or below these is left to the comparison
+        for entry in sorted(stood, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
+            try:
+                if (was := self._lift(tx, entry, stood[entry], outcome)) is not None:
+                    lifted[entry] = was
+            except EvstoreError as error:
+                outcome.refused[entry] = error
+                outcome.dirty.update(path.parent for path in stood[entry])
+                if (now := tree.path_of(tx, entry)) is not None:
+                    stuck.add(now)
+        here = [found for entry in stood if (found := tree.by_id(tx, entry)) is not None]
+        for found in sorted(here, key=lambda found: len(found.path.names)):
+            if any(found.path == path or found.path.startswith(f"{path}/") for path in stuck):
+                continue
+            came_back = found.is_directory and (
+                found.id in since.undeleted or tree.path_of(tx, found.id, after) is None
+            )
+            try:
+                self._lower(found, outcome, was_lifted=found.id in lifted)
+                for one in tree.subtree(tx, found) if came_back else (found,):
+                    self._writer.write(tx, one, {}, outcome)
+                if found.id in since.modes:
+                    self._writer.set_executable(tx, found, modes.is_executable(tx, found.id), outcome)
+            except EvstoreError as error:
+                outcome.refused[found.id] = error
+                if found.id in lifted:
+                    self._put_back(found.id, lifted[found.id])
+        self._settle()
+        return outcome
+
+    def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> ContentPath | None:
+        """Take away what is on the disk for an entry at a place where it does not belong now. From where, if it waits for another."""
+        now = tree.path_of(tx, entry)
+        waits: ContentPath | None = None
+        there = None if now is None else self._disk.look(now)
+        if there is not None and self._is(tx, entry, there):
+            return None  # what has its old name by now is something else
+        for path in stood - {now}:
+            found = self._disk.look(path)
+            if found is not None and self._is(tx, entry, found):
+                outcome.dirty.add(path.parent)
+                if now is None:
+                    lost = tree.deletion(tx, entry)
+                    self._writer.remover.put_away(tx, found, 0 if lost is None or lost.below else lost.offset)
+                else:
+                    self._free(_aside(entry))
+                    self._disk.discard(path, _aside(entry))
+                    waits = path
+                break
+        # below something deleted it would be missed, and written, if that came back
+        if tree.place(tx, entry) is None:
+            self._state.note(entry, None)
+        return waits
+
+    def _is(self, tx: Tx, entry: EntryId, found: Found) -> bool:
+        """Whether what lies there is what was written for `entry`: just that, or what somebody has made of it since.
+
+        An inode that is free is given anew at once, so it shows nothing where a file is not as it was known.
+        """
+        known = self._state.known(tx, entry)
+        has_inode = known is not None and known.stamp.inode == found.stamp.inode
+        if found.what is not What.FILE or (known is not None and found.stamp.is_moved(known.stamp)):
+            return has_inode
+        digest, _ = read_digest(self._disk, found.path)
+        if _has_had(tx, entry, digest):
+            other = tree.entry_at(tx, found.path)
+            return other is None or other.id == entry or not _has_had(tx, other.id, digest)
+        return has_inode and not has_body(tx, digest)
+
+    def _lower(self, entry: Entry, outcome: Outcome, *, was_lifted: bool) -> None:
+        """Bring back to its place what was put aside for an entry, by this start or by one that was ended in it."""
+        if not self._disk.trashed.has(_aside(entry.id)):
+            return
+        self._writer.ensure_parents(entry.path, outcome)
+        if (occupant := self._disk.look(entry.path)) is not None:
+            if not was_lifted:  # an old one: the entry need not be missing
+                return
+            self._writer.set_aside(occupant, outcome)
+        self._disk.recover(_aside(entry.id), entry.path)
+
+    def _put_back(self, entry: EntryId, was: ContentPath) -> None:
+        """Its new place can't be reached: so it stays where it was, and the comparison finds it there."""
+        with suppress(EvstoreError):  # then it is left in the trash, which is told
+            if self._disk.trashed.has(_aside(entry)):
+                self._disk.recover(_aside(entry), was)
+
+    def _settle(self) -> None:
+        """What waits for a place now is trash like any other: the next start must not take it for its own."""
+        try:
+            for name in self._disk.trashed.names():
+                if name.startswith(ASIDE):
+                    logger.warning("What was left of a start is in .evstore/trash now: %s", self._free(name))
+        except EvstoreError as error:
+            logger.warning("What was left of a start is in .evstore/trash: %s", error.message)
+
+    def _free(self, aside: str) -> str:
+        """Give what has been put aside under a name, if anything, an ordinary name in the trash. Returns that."""
+        name = trash_name(ContentPath(aside))
+        if self._disk.trashed.has(aside):
+            self._disk.trashed.rename(aside, name)
+        return name
+
+
+def _has_had(tx: Tx, entry: EntryId, digest: Digest | None) -> bool:
+    """Whether a file has ever had these bytes."""
+    query = "select 1 from contents where entry = ? and digest = ?"
+    return tx.row(query, (entry, digest or EMPTY)) is not None
+
+
+def _aside(entry: EntryId) -> str:
+    """Where in the trash something waits for its place."""
+    return f"{ASIDE}{entry.hex()}"
