@@ -1,13 +1,14 @@
-"""The servers of tests/http, for tests of a folder that is served; and a folder on the disk, for those without a server."""
+"""The servers of tests/http, for tests of a folder that is served; a store with its folder, and a folder on the disk alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from evstore.disk.disk import Disk
+from tests.folder.both_sides import BothSides
 from tests.http.conftest import server, start_server
 
 __all__ = ["disk", "outside", "root", "server", "start_server"]
@@ -34,3 +35,14 @@ def outside(tmp_path: Path) -> Path:
     (directory / "below").mkdir(parents=True)
     (directory / "secret.txt").write_text("secret")
     return directory
+
+
+@pytest.fixture
+async def both(tmp_path: Path) -> AsyncIterator[BothSides]:
+    """At the end both sides agree, and nothing is lost."""
+    both = BothSides(tmp_path)
+    await both.open()
+    yield both
+    await both.agree()
+    assert await both.has_lost() == set()
+    await both.close()

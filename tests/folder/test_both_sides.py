@@ -21,16 +21,6 @@ from tests.folder.mounts import mounted, remount
 
 
 @pytest.fixture
-async def both(tmp_path: Path) -> AsyncGenerator[BothSides]:
-    both = BothSides(tmp_path)
-    await both.open()
-    yield both
-    await both.agree()
-    assert await both.has_lost() == set()
-    await both.close()
-
-
-@pytest.fixture
 async def small(tmp_path: Path) -> AsyncGenerator[BothSides]:
     """Its folder is a disk of 1 MB."""
     (tmp_path / "folder").mkdir()

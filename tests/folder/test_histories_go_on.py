@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from tests.folder.both_sides import BothSides, digest
 
 WRITTEN = ["EntryCreated", "FileSaved"]
-
-
-@pytest.fixture
-async def both(tmp_path: Path) -> AsyncIterator[BothSides]:
-    both = BothSides(tmp_path)
-    await both.open()
-    yield both
-    await both.agree()
-    assert await both.has_lost() == set()
-    await both.close()
 
 
 async def test_a_file_that_was_copied_and_then_deleted_has_moved(both: BothSides) -> None:

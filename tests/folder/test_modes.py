@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -22,16 +21,6 @@ from tests.folder.mounts import mounted, remount
 
 def me() -> Author:
     return Author.new(AUTHOR)
-
-
-@pytest.fixture
-async def both(tmp_path: Path) -> AsyncGenerator[BothSides]:
-    both = BothSides(tmp_path)
-    await both.open()
-    yield both
-    await both.agree()
-    assert await both.has_lost() == set()
-    await both.close()
 
 
 def mode(path: Path) -> int:
