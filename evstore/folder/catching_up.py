@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from evstore.disk.disk import Disk, Found, What
@@ -10,7 +11,7 @@ from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import EvstoreError
 from evstore.events import Digest, EntryId
-from evstore.folder.missed import missed, places
+from evstore.folder.missed import Missed, missed, places
 from evstore.folder.removing import has_body, read_digest, trash_name
 from evstore.folder.state import State
 from evstore.folder.to_disk import EMPTY, Outcome, Writer
@@ -38,8 +39,30 @@ class CatchingUp:
         """
         outcome, since = Outcome(), missed(tx, after)
         stood = {entry: places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
+        lifted, stuck = self._lift_all(tx, stood, outcome)
+        here = [found for entry in stood if (found := tree.by_id(tx, entry)) is not None]
+        here = [one for one in here if not any(one.path == at or one.path.is_below(at) for at in stuck)]
+        here.sort(key=lambda found: len(found.path.names))
+        self._lower_all(here, lifted, outcome)
+        # nothing waits for its place any more: what is written is in nobody's way
+        for found in here:
+            if found.id not in outcome.refused:
+                try:
+                    self._complete(tx, found, after, since, outcome)
+                except EvstoreError as error:
+                    outcome.refused[found.id] = error
+        self._settle()
+        return outcome
+
+    def _lift_all(
+        self, tx: Tx, stood: Mapping[EntryId, set[ContentPath]], outcome: Outcome
+    ) -> tuple[dict[EntryId, ContentPath], set[ContentPath]]:
+        """What waits for another place, with the one that it had; and the places of what could not be lifted.
+
+        What belongs at or below these is left to the comparison.
+        """
         lifted: dict[EntryId, ContentPath] = {}
-        stuck: set[ContentPath] = set()  # what belongs at or below these is left to the comparison
+        stuck: set[ContentPath] = set()
         for entry in sorted(stood, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
             try:
                 if (was := self._lift(tx, entry, stood[entry], outcome)) is not None:
@@ -49,25 +72,18 @@ class CatchingUp:
                 outcome.dirty.update(path.parent for path in stood[entry])
                 if (now := tree.path_of(tx, entry)) is not None:
                     stuck.add(now)
-        here = [found for entry in stood if (found := tree.by_id(tx, entry)) is not None]
-        for found in sorted(here, key=lambda found: len(found.path.names)):
-            if any(found.path == path or found.path.startswith(f"{path}/") for path in stuck):
-                continue
-            came_back = found.is_directory and (
-                found.id in since.undeleted or tree.path_of(tx, found.id, after) is None
-            )
+        return lifted, stuck
+
+    def _lower_all(
+        self, entries: Iterable[Entry], lifted: Mapping[EntryId, ContentPath], outcome: Outcome
+    ) -> None:
+        for entry in entries:
             try:
-                self._lower(found, outcome, was_lifted=found.id in lifted)
-                for one in tree.subtree(tx, found) if came_back else (found,):
-                    self._writer.write(tx, one, {}, outcome)
-                if found.id in since.modes:
-                    self._writer.set_executable(tx, found, modes.is_executable(tx, found.id), outcome)
+                self._lower(entry, outcome, was_lifted=entry.id in lifted)
             except EvstoreError as error:
-                outcome.refused[found.id] = error
-                if found.id in lifted:
-                    self._put_back(found.id, lifted[found.id])
-        self._settle()
-        return outcome
+                outcome.refused[entry.id] = error
+                if entry.id in lifted:
+                    self._put_back(entry.id, lifted[entry.id])
 
     def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> ContentPath | None:
         """Take away what is on the disk for an entry at a place where it does not belong now. From where, if it waits for another."""
@@ -118,6 +134,16 @@ class CatchingUp:
                 return
             self._writer.set_aside(occupant, outcome)
         self._disk.recover(_aside(entry.id), entry.path)
+
+    def _complete(self, tx: Tx, entry: Entry, after: int, since: Missed, outcome: Outcome) -> None:
+        """Write what an entry that stands in its place lacks there."""
+        came_back = entry.is_directory and (
+            entry.id in since.undeleted or tree.path_of(tx, entry.id, after) is None
+        )
+        for one in tree.subtree(tx, entry) if came_back else (entry,):
+            self._writer.write(tx, one, {}, outcome)
+        if entry.id in since.modes:
+            self._writer.set_executable(tx, entry, modes.is_executable(tx, entry.id), outcome)
 
     def _put_back(self, entry: EntryId, was: ContentPath) -> None:
         """Its new place can't be reached: so it stays where it was, and the comparison finds it there."""

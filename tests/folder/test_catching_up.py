@@ -317,3 +317,31 @@ async def test_another_file_has_the_inode_by_now(tmp_path: Path, caplog: pytest.
     }
     assert set(await both.agree()) == {"a.txt", "b.txt"}
     await both.close()
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_rename_in_a_new_directory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, is_known: bool
+) -> None:
+    """Nothing of it had been noted, and only the rename is missing on the disk."""
+    both = BothSides(tmp_path)
+    await both.open()
+    await both.folder.note()
+    noted = both.store.offset
+    await both.contents.create_directory(ContentPath("d"), Author.new(AUTHOR))
+    await both.save("d/a.txt", b"one")
+    if is_known:
+        await both.folder.note()
+        with closing(sqlite3.connect(both.db, isolation_level=None)) as db:
+            db.execute('update folder set "offset" = ?', (noted,))
+    both.store.mirror = None
+    await both.contents.move(ContentPath("d/a.txt"), ContentPath("d/b.txt"), Author.new(AUTHOR))
+    await both.crash()
+    inode = (both.root / "d/a.txt").stat().st_ino
+    caplog.clear()
+    await both.open()
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+    assert set(await both.agree()) == {"d", "d/b.txt"}
+    assert (both.root / "d/b.txt").stat().st_ino == inode
+    assert trash(both.root) == []
+    await both.close()
