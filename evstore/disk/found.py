@@ -60,7 +60,11 @@ class Stamp(NamedTuple):
         has, so that it will be read again (git does the same, and calls such files racy).
         """
         is_past = _is_past(self.mtime_ns, began) and _is_past(self.ctime_ns, began)
-        return self if is_past else self._replace(ctime_ns=NO_DATE)
+        return self if is_past else self.undated()
+
+    def undated(self) -> Stamp:
+        """That of something which is to be read again in any case."""
+        return self._replace(ctime_ns=NO_DATE)
 
 
 class Found(NamedTuple):

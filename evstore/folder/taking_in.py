@@ -56,7 +56,10 @@ class TakingIn:
         hurry: bool = False,
         trust: Trust = Trust.STAMPS,
     ) -> set[ContentPath]:
-        """Compare these directories with the tree, and take in what is different. Returns those to look at again. Raises Stopping."""
+        """Compare these directories with the tree, and take in what is different. Returns those to look at again.
+
+        With `hurry` also what is being written, as it is just now. Raises Stopping.
+        """
         directories = list(directories)
         found = await self._turns.whole(self._compare(directories, deep=deep, hurry=hurry, trust=trust))
         again = set(found.busy)
@@ -64,12 +67,12 @@ class TakingIn:
             author = Author.new(ACTOR)
             files = [one.found for one in found.appeared if one.found.what is What.FILE]
             files += [one.found for one in found.changed]
-            bodies = await read(self._store, self._disk, files, author)
+            bodies = await read(self._store, self._disk, files, author, hurry=hurry)
             again.update(path.parent for path in bodies.busy)
             _tell(bodies.failed)
             for lot in lots(found, bodies.done):
                 # all of them by the same author: to the history it is one group
-                again |= await self._turns.whole(self._take_in(lot, author))
+                again |= await self._turns.whole(self._take_in(lot, author, hurry=hurry))
         return again
 
     async def _compare(
@@ -86,11 +89,11 @@ class TakingIn:
             self._rules_changed()
         return found
 
-    async def _take_in(self, lot: Lot, author: Author) -> set[ContentPath]:
+    async def _take_in(self, lot: Lot, author: Author, *, hurry: bool) -> set[ContentPath]:
         found, bodies = lot
         async with self._turns.lock:
             await self._following.drain()
-            still, again = await self._turns.run(lambda tx: self._still(found, bodies))
+            still, again = await self._turns.run(lambda tx: self._still(found, bodies, hurry=hurry))
             self._following.own(author.command)
             try:
                 weight = sum(one.body.weight for one in still.values())
@@ -106,15 +109,18 @@ class TakingIn:
         return taken.again | again
 
     def _still(
-        self, found: Differences, bodies: dict[ContentPath, Read]
+        self, found: Differences, bodies: dict[ContentPath, Read], *, hurry: bool
     ) -> tuple[dict[ContentPath, Read], set[ContentPath]]:
         """Which files are as they were read; and the directories where something is not as it was compared.
 
-        What has come back is no longer gone in `found`, and a directory that has gone again has not appeared.
+        With `hurry` a file counts that has changed since. What has come back is no longer gone in `found`, and a
+        directory that has gone again has not appeared.
         """
         again: set[ContentPath] = set()
         with self._disk.remembering():
-            still = {path: one for path, one in bodies.items() if self._is_as(one.found, again)}
+            still = {
+                path: one for path, one in bodies.items() if self._is_as(one.found, again, only_inode=hurry)
+            }
             found.appeared = [
                 one
                 for one in found.appeared
@@ -128,13 +134,14 @@ class TakingIn:
             there = self._disk.look(found.path)
         except Closed:
             there = None
-        if there is not None and there.what is found.what:
-            same = there.stamp.inode == found.stamp.inode if only_inode else there.stamp == found.stamp
-        else:
-            same = False
-        if not same:
+        if there is None or there.what is not found.what or there.stamp.inode != found.stamp.inode:
             again.add(found.path.parent)
-        return same
+            return False
+        if there.stamp == found.stamp:
+            return True
+        if found.what is What.FILE:
+            again.add(found.path.parent)
+        return only_inode
 
     def _is_gone(self, one: Gone, again: set[ContentPath]) -> bool:
         try:

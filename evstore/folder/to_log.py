@@ -143,8 +143,7 @@ class _Taking:
     # -- parts of steps --------------------------------------------------------------
 
     def _save(self, entry: Entry, path: ContentPath) -> None:
-        body, found, began = self._read[path]
-        stamp = found.stamp.as_read(began)
+        body, found, stamp = self._read[path]
         if stamp != found.stamp:
             self._taken.again.add(path.parent)
         if body.size == 0 and entry.digest is None:  # nothing was ever saved, and nothing is there

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from evstore.folder import agenda, comparing
+from evstore import ingest
+from evstore.folder import agenda, comparing, reading
 from evstore.paths import ContentPath
 from tests.folder.both_sides import BothSides, digest
 
@@ -100,3 +103,52 @@ async def test_a_file_that_changes_while_it_is_read_is_read_again(
     assert looks > 2
     assert await both.events("a.txt") == WRITTEN
     assert await both.text("a.txt") == b"and the rest"
+
+
+@pytest.fixture(params=["small", "large"])
+def growing(
+    both: BothSides, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A file to which something is written whenever it is looked at; the watcher waits for it no longer than others."""
+    if request.param == "large":
+        for module in (reading, ingest):
+            monkeypatch.setattr(module, "WHOLE", 0)
+    file = both.root / "a.txt"
+    file.write_bytes(b"0 ")
+    inode, fstat, lines = file.stat().st_ino, os.fstat, count(1)
+
+    def grow(descriptor: int) -> os.stat_result:
+        found = fstat(descriptor)
+        if found.st_ino == inode:
+            with file.open("ab") as there:
+                there.write(b"%d " % next(lines))
+        return found
+
+    monkeypatch.setattr(os, "fstat", grow)
+    yield file
+    monkeypatch.undo()
+
+
+def contents(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+async def test_what_never_rests_is_read_as_it_was_when_it_was_opened(both: BothSides, growing: Path) -> None:
+    """As the log of a program that prints all the time."""
+    before = b""
+    for _ in range(3):
+        text = await both.text("a.txt")
+        assert text is not None and len(text) > len(before)
+        assert contents(growing).startswith(text)
+        before = text
+    assert set(await both.events("a.txt")) == set(WRITTEN)
+
+
+async def test_what_never_rests_is_taken_in_now_and_then(
+    both: BothSides, growing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "AT_THE_LATEST", 0.3)
+    async with asyncio.timeout(30):
+        while len(await both.events("a.txt")) < 4:
+            await asyncio.sleep(0.05)
+    assert (await both.text("a.txt") or b"").startswith(b"0 1 2 3 ")

@@ -23,7 +23,7 @@ def found(path: ContentPath, what: What = What.FILE) -> Found:
 
 
 def read_as(path: ContentPath, digest: Digest) -> Read:
-    return Read(Body(digest, 1), found(path), 0)
+    return Read(Body(digest, 1), one := found(path), one.stamp)
 
 
 @st.composite
