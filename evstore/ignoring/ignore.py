@@ -23,7 +23,7 @@ from evstore.paths import ContentPath
 IGNORE_FILE = ".evstoreignore"
 MAX_SIZE = 256 * 1024  # bytes of an ignore file that are read
 MAX_DIRECTORIES = 200_000  # that are remembered
-PACKAGES = "node_modules"  # what npm has installed: listed, and made again as easily as what Python compiles
+PACKAGES = ("node_modules", "site-packages")  # which npm and pip install, and can install again
 
 
 class Kind(StrEnum):
@@ -193,7 +193,7 @@ def _by_name(path: ContentPath, is_directory: bool, directory: _Directory) -> Re
     name = path.name
     if name.startswith("."):
         return HIDDEN
-    if name == PACKAGES or naming.is_leaving(name):
+    if name in PACKAGES or naming.is_leaving(name):
         return LEAVING
     for top, patterns in directory.patterns:
         rule = patterns.decide(path[len(top) + 1 if top else 0 :], name, is_directory)

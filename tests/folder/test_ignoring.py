@@ -171,6 +171,7 @@ def test_as_git_does(forest: Repository, patterns: dict[str, bytes]) -> None:
         (".evstoreignore", False, 0, Kind.HIDDEN),
         ("__pycache__", True, 0, Kind.LEAVING),
         ("d/node_modules/x/y.js", False, 0, Kind.LEAVING),
+        ("venv/lib/python3.11/site-packages/x/y.py", False, 0, Kind.LEAVING),
         ("d/m.pyc", False, 0, Kind.LEAVING),
         ("d/a.txt~", False, 0, Kind.LEAVING),
         ("d/big.csv", False, MEGABYTE, None),
