@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -100,13 +100,20 @@ async def import_repository(
 
 async def _ahead(batches: Iterator[list[Ready]]) -> AsyncGenerator[list[Ready]]:
     """What `batches` gives, each made on a thread while the one before it is being used."""
-    preparing = asyncio.create_task(asyncio.to_thread(next, batches, None))
+
+    def prepare() -> asyncio.Future[list[Ready] | None]:
+        # no task: a second Ctrl-C cancels all of them, and the thread would read on all the same
+        return asyncio.get_running_loop().run_in_executor(None, next, batches, None)
+
+    preparing = prepare()
     try:
         while (batch := await asyncio.shield(preparing)) is not None:
-            preparing = asyncio.create_task(asyncio.to_thread(next, batches, None))
+            preparing = prepare()
             yield batch
     finally:
-        await asyncio.wait([preparing])  # nobody may close what a thread is still reading
+        while not preparing.done():  # nobody may close what a thread is still reading
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([preparing])
         preparing.exception()  # if we end for another reason, nobody asks for this one
 
 
