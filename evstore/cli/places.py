@@ -20,7 +20,8 @@ import click
 
 from evstore.cli.options import DATABASE, DIRECTORY, database_of, db_option, existing_folder, option
 from evstore.disk.holding import last_holder
-from evstore.errors import NotFound
+from evstore.disk.inside import is_own
+from evstore.errors import Forbidden, NotFound
 from evstore.paths import ContentPath
 
 MARK = "folder"  # as in `evstore.folder.marking`
@@ -61,13 +62,13 @@ class Place:
         return cls(database_of(start, db), start, start)
 
     def path(self, typed: Typed) -> ContentPath:
-        """What a typed path is in the log. Raises NotFound when that is outside."""
+        """What a typed path is in the log. Raises NotFound when that is outside, Forbidden in evstore's own folder."""
         absolute = _absolute(self.start, typed)
         for candidate in (absolute, Path(os.path.realpath(absolute.parent), absolute.name)):
             if candidate.is_relative_to(self.top):
-                return ContentPath.parse("/".join(candidate.relative_to(self.top).parts))
+                return _parse("/".join(candidate.relative_to(self.top).parts))
         if typed.startswith("/"):  # `/` is everything, `/a` is at the top
-            return ContentPath.parse(posixpath.normpath(typed))
+            return _parse(posixpath.normpath(typed))
         raise NotFound(f"{typed} is not in {self.top}.")
 
     def check_log(self) -> None:
@@ -80,6 +81,14 @@ class Place:
         raise NotFound(
             f"There is no log at {self.db}. `evstore serve` begins one; --folder says where to look."
         )
+
+
+def _parse(text: str) -> ContentPath:
+    path = ContentPath.parse(text)
+    for place in path.lineage:
+        if is_own(place.name):
+            raise Forbidden(f"{place} is evstore's own folder: it is not in the log.")
+    return path
 
 
 def _absolute(start: Path, typed: str) -> Path:

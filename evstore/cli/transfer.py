@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,12 +36,14 @@ from evstore.transfer.exporting import Exported
 from evstore.transfer.exporting import export as export_tree
 from evstore.transfer.git.exporting import GitExported, export_repository
 from evstore.transfer.git.importing import GitReport, import_repository
+from evstore.transfer.git.repository import Repository
 from evstore.transfer.importing import Progress, Report, find, import_folder
 from evstore.units import MIB
 
 if TYPE_CHECKING:
     from evstore.http.client import Client
 
+HEAD = "HEAD"  # what is checked out
 PIECE = 4 * MIB  # bytes of a file in one request to a server
 
 
@@ -92,9 +95,12 @@ def import_(
         raise click.UsageError("--branch is for --git.")
     source = existing_folder(source)
     db = place.db
+    if from_git:
+        with closing(Repository(source)) as repository:  # before a log is begun for it
+            repository.resolve(branch or HEAD)
     make_directory(db)
     if from_git:
-        told = asyncio.run(_import_git(db, source, into, branch or "HEAD", max_body_size))
+        told = asyncio.run(_import_git(db, source, into, branch or HEAD, max_body_size))
         tell(told, as_json, describe_git_import(told))
         return
     report = asyncio.run(_import(db, source, into, max_body_size))

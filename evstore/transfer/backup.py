@@ -10,23 +10,21 @@ from pathlib import Path
 
 from evstore.engine.connections import SqliteTx, connect_reader
 from evstore.engine.files import sync
-from evstore.errors import Exists
+from evstore.errors import Exists, NotFound
 from evstore.log import log, schema
 from evstore.log.log import Head
 
 PAGES = 2000  # copied between two looks at the progress bar
+LEFT = ("-wal", "-journal")  # beside a database: what SQLite would put into whatever takes its place
 
 
 def backup(db: Path, target: Path, progress: Callable[[int, int], None], *, force: bool) -> Head:
     """Copy the log `db` to the file `target`, and return where the copy ends.
 
-    `progress` gets pages done and pages in all. Raises Exists unless `force`, DatabaseError when
-    `db` is no evstore log.
+    `progress` gets pages done and pages in all. Raises NotFound without a folder for it, Exists unless `force`,
+    and when `target` is a log in use, DatabaseError when `db` is no evstore log.
     """
-    if target.is_dir():
-        raise Exists(f"{target} is a folder; give the name of the file that is to be made.")
-    if target.exists() and not force:
-        raise Exists(f"{target} exists already; --force replaces it.")
+    _check_target(db, target, force=force)
     made = target.with_name(f"{target.name}.{os.getpid()}")
     os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
@@ -45,3 +43,20 @@ def backup(db: Path, target: Path, progress: Callable[[int, int], None], *, forc
         made.unlink(missing_ok=True)
         raise
     return end
+
+
+def _check_target(db: Path, target: Path, *, force: bool) -> None:
+    if not target.parent.is_dir():
+        raise NotFound(f"The folder {target.parent} does not exist.")
+    if target.is_dir():
+        raise Exists(f"{target} is a folder; give the name of the file that is to be made.")
+    if target.exists() and target.samefile(db):
+        raise Exists(f"{target} is the log itself; a copy of it needs a file of its own.")
+    if target.exists() and not force:
+        raise Exists(f"{target} exists already; --force replaces it.")
+    for suffix in LEFT:
+        rest = target.with_name(target.name + suffix)
+        if rest.exists():
+            raise Exists(
+                f"{rest} belongs to a log that is in use, or that a crash has left. Take another name for the copy."
+            )

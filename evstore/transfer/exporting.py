@@ -60,16 +60,15 @@ async def export(
     done = Exported(found.offset)
     below = await store.read(lambda tx: list(tree.subtree(tx, found.entry, found.offset)))
     programs = await store.read(lambda tx: modes.executables(tx, found.offset))
-    _prepare_target(target, force=force)
     top = path if found.entry.is_directory else path.parent
-    for directory in (entry for entry in below if entry.is_directory and entry.path != top):
-        _make_directory(_place(target, top, directory))
-        done.directories += 1
+    directories = [_place(target, top, entry) for entry in below if entry.is_directory and entry.path != top]
     files = [
         Wanted(_place(target, top, entry), entry, entry.id in programs)
         for entry in below
         if not entry.is_directory
     ]
+    _prepare(target, directories, [file.place for file in files], force=force)
+    done.directories = len(directories)
     for batch in in_batches(files, lambda one: one.entry.size or 0, total=BATCH_BYTES, count=BATCH_FILES):
         await _write_batch(store, batch)
         done.files += len(batch)
@@ -82,19 +81,34 @@ def _place(target: Path, top: ContentPath, entry: Entry) -> Path:
     return target / entry.path.removeprefix(top).removeprefix("/")
 
 
-def _prepare_target(target: Path, *, force: bool) -> None:
+def _prepare(target: Path, directories: list[Path], files: list[Path], *, force: bool) -> None:
+    """Make all directories, unless something is in the way of them or of the files."""
+    if _has_something(target, force=force):
+        _check_free(directories, files)
+    target.mkdir(parents=True, exist_ok=True)
+    for directory in directories:
+        directory.mkdir(exist_ok=True)
+
+
+def _has_something(target: Path, *, force: bool) -> bool:
     if target.exists() and not target.is_dir():
         raise Exists(f"{target} is a file; a folder is needed to write into.")
-    if not force and target.is_dir() and any(target.iterdir()):
+    if not target.is_dir() or not any(target.iterdir()):
+        return False
+    if not force:
         raise Exists(f"{target} is not empty; with --force, files of the same names in it are replaced.")
-    target.mkdir(parents=True, exist_ok=True)
+    return True
 
 
-def _make_directory(path: Path) -> None:
-    # a link that somebody put there could lead anywhere
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise Exists(f"{path} is in the way: a folder has to go there.")
-    path.mkdir(exist_ok=True)
+def _check_free(directories: list[Path], files: list[Path]) -> None:
+    """Raise Exists when something else is where a directory or a file has to go."""
+    for path in directories:
+        # a link that somebody put there could lead anywhere
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise Exists(f"{path} is in the way: a folder has to go there.")
+    for path in files:
+        if path.is_dir() and not path.is_symlink():
+            raise Exists(f"{path} is in the way: a file has to go there.")
 
 
 async def _write_batch(store: Store, batch: list[Wanted]) -> None:

@@ -133,6 +133,14 @@ def test_no_log(folder: Path, command: str) -> None:
         ("export out --path nothing", "No such file or directory: nothing"),
         ("backup a.txt", "a.txt exists already; --force replaces it."),
         ("backup sub", "sub is a folder; give the name of the file that is to be made."),
+        ("backup no/copy.db", "The folder no does not exist."),
+        (
+            "backup sub/../.evstore/log.db --force --folder .",
+            "sub/../.evstore/log.db is the log itself; a copy of it needs a file of its own.",
+        ),
+        ("import sub --to .evstore/x", ".evstore is evstore's own folder: it is not in the log."),
+        ("undelete a.txt --to sub/.EVSTORE", "sub/.EVSTORE is evstore's own folder: it is not in the log."),
+        ("show .evstore", ".evstore is evstore's own folder: it is not in the log."),
     ],
 )
 def test_what_can_not_be_done(folder: Path, command: str, sentence: str) -> None:

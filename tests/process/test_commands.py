@@ -219,6 +219,37 @@ def test_backup_is_a_log_of_its_own(folder: Path, tmp_path: Path) -> None:
     assert done("verify", cwd=folder).startswith("All is well: 13 events, 7 bodies, ")
 
 
+def test_a_backup_takes_no_place_to_which_a_write_ahead_log_belongs(folder: Path, tmp_path: Path) -> None:
+    """SQLite would put the pages in it into the copy."""
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(b"what was there")
+    for suffix in ("-wal", "-journal"):
+        rest = tmp_path / f"copy.db{suffix}"
+        rest.write_bytes(b"pages")
+        for there in (True, False):
+            if not there:
+                copy.unlink()
+            result = evstore("backup", copy, "--force", cwd=folder)
+            told = f"{rest} belongs to a log that is in use, or that a crash has left. Take another name for the copy."
+            assert (result.returncode, result.stderr) == (1, f"Error: {told}\n")
+            assert copy.exists() == there
+        rest.unlink()
+        copy.write_bytes(b"what was there")
+    done("backup", copy, "--force", cwd=folder)
+    assert sorted(os.listdir(tmp_path)) == ["copy.db", "folder"]
+
+
+def test_export_changes_nothing_when_something_is_in_the_way(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    (target / "sub" / "raw.bin").mkdir(parents=True)
+    (target / "a.txt").write_text("mine")
+    result = evstore("export", target, "--force", cwd=folder)
+    told = f"{target / 'sub' / 'raw.bin'} is in the way: a file has to go there."
+    assert (result.returncode, result.stderr) == (1, f"Error: {told}\n")
+    assert os.listdir(target / "sub") == ["raw.bin"]
+    assert (target / "a.txt").read_text() == "mine"
+
+
 def test_verify_and_rebuild(folder: Path) -> None:
     verdict = answer("verify", cwd=folder)
     assert (verdict["events"], verdict["bodies"], verdict["problems"]) == (12, 7, [])

@@ -222,7 +222,26 @@ def test_ctrl_c_at_the_end_of_an_export(project: Path, folder: Path, tmp_path: P
     assert done("export", "--git", out, cwd=folder).startswith("Wrote 0 commits")
 
 
-def interrupt(folder: Path, when: Callable[[], bool], *command: object, **more: str) -> None:
+def test_ctrl_c_twice(project: Path, folder: Path, tmp_path: Path) -> None:
+    """By somebody who does not wait for the end of what git is just asked."""
+    marker, real = tmp_path / "marker", repositories.git_program()
+    script = f'case "$*" in *rev-list*--reverse*) touch {marker}; sleep 1;; esac\nexec {real} "$@"\n'
+    write(tmp_path / "bin", "git", f"#!/bin/sh\n{script}")
+    (tmp_path / "bin" / "git").chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    interrupt(folder, marker.exists, "import", "--git", project, times=2, PATH=path)
+    assert done("import", "--git", project, cwd=folder).startswith("Took in 2 commits")
+
+
+@pytest.mark.parametrize("command", ["import --git {tmp}", "import --git {project} --branch nowhere"])
+def test_what_fails_begins_no_log(project: Path, folder: Path, tmp_path: Path, command: str) -> None:
+    """Somebody stands in the wrong folder: a log that is begun there would be found by all later commands."""
+    result = evstore(*command.format(project=project, tmp=tmp_path).split(), cwd=folder)
+    assert result.returncode == 1
+    assert os.listdir(folder) == []
+
+
+def interrupt(folder: Path, when: Callable[[], bool], *command: object, times: int = 1, **more: str) -> None:
     """Run a command, press Ctrl-C as soon as `when` is true, and see it end in peace."""
     process = subprocess.Popen(
         [sys.executable, "-m", "evstore", *map(str, command)],
@@ -235,7 +254,9 @@ def interrupt(folder: Path, when: Callable[[], bool], *command: object, **more: 
     )
     while process.poll() is None and not when():
         time.sleep(0.001)
-    os.killpg(process.pid, signal.SIGINT)
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.1 * (times - 1))  # or the process would see them as one
     assert process.communicate(timeout=60)[0] == "\nAborted!\n"
     assert process.returncode == 1
 
