@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from evstore.disk.disk import Disk
-from evstore.disk.trash import put_at
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.events import Offset
-from evstore.folder.removing import deletion_of
+from evstore.folder.removing import is_put_by
 from evstore.log import log
 from evstore.projections import tree
 
@@ -33,11 +32,7 @@ def bring_back(tx: Tx, disk: Disk, directory: Entry, offset: Offset) -> bool:
 
 
 def _name_of(tx: Tx, disk: Disk, deletion: Offset) -> str | None:
-    """The name in the trash of what the event at that offset has deleted.
-
-    Another log of this folder, or this one before a backup of it was restored, may have had another deletion at the same
-    offset: what that put there, it did before this one, or later than what is asked for.
-    """
-    deleted = log.require(tx, deletion).at * 1000
-    names = disk.trashed.names(lambda name: deletion_of(name) == deletion and (put_at(name) or 0) >= deleted)
+    """The name in the trash of what the event at that offset has deleted."""
+    event = log.require(tx, deletion)
+    names = disk.trashed.names(lambda name: is_put_by(name, event))
     return names[0] if names else None

@@ -6,15 +6,18 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from evstore.disk.disk import Disk, Found, What
 from evstore.engine.base import Tx
-from evstore.events import Digest
+from evstore.events import Digest, Recorded
 from evstore.folder.state import State
+from evstore.log import log
 from evstore.paths import ContentPath
 
-DELETED = re.compile(r"\d+@(?P<deletion>\d+)-")
+DELETED = re.compile(r"(?P<at>\d+)@(?P<deletion>\d+)(\.(?P<command>[0-9a-f]+))?-")
 MAX_TRASHED = 200  # bytes of a name that are kept in the trash
+MARK = 4  # bytes of a command's id, at its end, where it is random
 
 
 class Remover:
@@ -38,7 +41,8 @@ class Remover:
             if found.path in kept:
                 waiting += self._below(found)
             elif found.path not in unknown:
-                self._disk.discard(found.path, trash_name(found.path, deletion if found is top else 0))
+                event = log.one(tx, deletion) if found is top and deletion else None
+                self._disk.discard(found.path, trash_name(found.path, event or 0))
 
     def _unknown(self, tx: Tx, top: Found) -> set[ContentPath]:
         """The files at or below a place with bytes that are not in the log, and should be."""
@@ -75,16 +79,41 @@ def has_body(tx: Tx, digest: Digest | None) -> bool:
     return digest is None or tx.row("select 1 from bodies where digest = ?", (digest,)) is not None
 
 
-def trash_name(path: ContentPath, deletion: int | None = None) -> str:
+def trash_name(path: ContentPath, deletion: Recorded | Literal[0] | None = None) -> str:
     """A name in the trash, no longer than a name may be, that tells when it was put there, as ns since 1970.
 
-    `deletion`: the offset of the event that has deleted it, if it was in the log; 0 for a part of that.
+    `deletion`: the event that has deleted it, if it was in the log; 0 for a part of that.
     """
     name = path.name.encode()[:MAX_TRASHED].decode(errors="ignore")
-    return f"{time.time_ns()}{'' if deletion is None else f'@{deletion}'}-{name}"
+    match deletion:
+        case None:
+            by = ""
+        case 0:
+            by = "@0"
+        case _:
+            by = f"@{deletion.offset}.{_mark(deletion)}"
+    return f"{time.time_ns()}{by}-{name}"
 
 
 def deletion_of(name: str) -> int | None:
     """What a name made by `trash_name` tells of the deletion."""
     found = DELETED.match(name)
     return int(found["deletion"]) if found else None
+
+
+def is_put_by(name: str, deletion: Recorded) -> bool:
+    """Whether a name made by `trash_name` is that of what this event has deleted.
+
+    Another log of this folder, or this one before a backup of it was restored, may have had another deletion at the
+    same offset. No clock tells them apart: it may be set back, and the log's times go on from the last one.
+    """
+    found = DELETED.match(name)
+    if found is None or int(found["deletion"]) != deletion.offset:
+        return False
+    if found["command"] is None:  # of an older evstore
+        return int(found["at"]) >= deletion.at * 1000
+    return found["command"] == _mark(deletion)
+
+
+def _mark(deletion: Recorded) -> str:
+    return deletion.command[-MARK:].hex()

@@ -115,7 +115,7 @@ class Writer:
             case EntryDeleted():
                 old = tree.path_of(tx, entry, offset - 1)
                 if old is not None:
-                    self._delete(tx, entry, old, offset, outcome)
+                    self._delete(tx, one, old, outcome)
             case EntryUndeleted():
                 self._undelete(tx, tree.by_id(tx, entry, offset), offset, plain, outcome)
             case ExecutableChanged(executable=executable):
@@ -233,9 +233,9 @@ class Writer:
         if found is not None and found.stamp.is_moved(known.stamp):
             self._state.note(entry, Known(found.stamp, known.digest))
 
-    def _delete(self, tx: Tx, entry: EntryId, path: ContentPath, offset: Offset, outcome: Outcome) -> None:
+    def _delete(self, tx: Tx, one: Recorded, path: ContentPath, outcome: Outcome) -> None:
         """A file that is known is removed; what may not be in the log goes to the trash, a directory for now, or stays."""
-        found, known = self._disk.look(path), self._state.known(tx, entry)
+        found, known = self._disk.look(path), self._state.known(tx, one.entry)
         if found is None:
             return
         if found.what is What.FILE and (
@@ -243,13 +243,13 @@ class Writer:
         ):
             self._disk.remove_file(path)
         elif self.is_alone:
-            self.remover.put_away(tx, found, offset)
+            self.remover.put_away(tx, found, one.offset)
         elif found.what is What.DIRECTORY:
-            self._disk.discard(path, trash_name(path, offset))
+            self._disk.discard(path, trash_name(path, one))
             outcome.discarded = True
         else:
             self._disk.discard(path, trash_name(path))
-        self._state.note(entry, None)
+        self._state.note(one.entry, None)
         outcome.written.add(path)
 
     def _undelete(self, tx: Tx, top: Entry | None, offset: Offset, plain: Plain, outcome: Outcome) -> None:

@@ -10,15 +10,17 @@ import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
 from evstore.disk.disk import Disk
 from evstore.disk.errors import FolderFull
 from evstore.errors import EvstoreError
-from evstore.events import Author, EntryId
+from evstore.events import Author, EntryDeleted, EntryId, Offset, Recorded
 from evstore.folder import emptying
-from evstore.folder.removing import deletion_of, trash_name
+from evstore.folder.removing import deletion_of, is_put_by, trash_name
+from evstore.log import log
 from evstore.paths import ContentPath
 from tests.folder.both_sides import AUTHOR, BothSides
 from tests.folder.mounts import mounted
@@ -360,6 +362,18 @@ async def test_what_the_log_had_elsewhere_stays(both: BothSides) -> None:
     assert everything(both.root / "p") == before
 
 
+async def test_the_clock_is_set_back(both: BothSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log's times go on from the last one; those of the trash do not."""
+    entry = await make_tree(both)
+    before = everything(both.root / "d")
+    with monkeypatch.context() as ahead:
+        ahead.setattr(log, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + DAY))
+        await both.save("tomorrow", b"one")
+    await both.contents.delete(ContentPath("d"), me())
+    await both.history.undelete(entry, None, me())
+    assert everything(both.root / "d") == before
+
+
 def forget(db: Path) -> None:
     for file in db.parent.glob(f"{db.name}*"):
         file.unlink()
@@ -434,8 +448,34 @@ def test_what_is_removed_for_good_can_not_come_back_meanwhile(disk: Disk, root: 
 def test_names() -> None:
     path = ContentPath("1@2-" + "é" * 120)
     assert deletion_of(trash_name(path)) is None
-    assert deletion_of(trash_name(path, 17)) == 17
-    assert len(trash_name(path, 2**62).encode()) <= 255
+    assert deletion_of(trash_name(path, 0)) == 0
+    last = deletion_at(2**62)
+    assert deletion_of(trash_name(path, last)) == 2**62
+    assert len(trash_name(path, last).encode()) <= 255
+
+
+def deletion_at(offset: int, at: int = 5) -> Recorded:
+    by = Author.new("test")
+    event = EntryDeleted()
+    return Recorded(
+        offset=Offset(offset),
+        entry=EntryId(b"e" * 16),
+        at=at,
+        actor=by.actor,
+        command=by.command,
+        event=event,
+    )
+
+
+def test_whose_name_it_is() -> None:
+    path, mine, other = ContentPath("d"), deletion_at(7), deletion_at(7)
+    assert is_put_by(trash_name(path, mine), mine)
+    assert not is_put_by(trash_name(path, other), mine)
+    assert not is_put_by(trash_name(path, deletion_at(8)), mine)
+    assert not is_put_by(trash_name(path, 0), mine)
+    assert not is_put_by(trash_name(path), mine)
+    assert is_put_by("5000@7-d", mine)  # as they were before
+    assert not is_put_by("4999@7-d", mine)
 
 
 def test_only_what_is_as_it_was_is_removed(disk: Disk, root: Path, outside: Path) -> None:
