@@ -156,6 +156,7 @@ class _Comparison:
         self._differences = Differences()
         self._waiting: list[_Place] = []
         self._seen: set[EntryId] = set()
+        self._renamed: set[ContentPath] = set()  # directories, as they are called now
         self._nearest = {TOP.path: TOP}  # by path: itself, or what is above it
 
     def of(self, directories: Iterable[ContentPath]) -> Differences:
@@ -165,6 +166,8 @@ class _Comparison:
             if self._comparer.is_stopped:
                 raise Stopped
             self._members(self._waiting.pop())
+        if self._renamed:
+            self._differences.rules_changed |= self._ignore.refresh_below(self._renamed)
         return self._differences
 
     def _begin(self, path: ContentPath) -> None:
@@ -284,6 +287,8 @@ class _Comparison:
             self._differences.appeared.append(Appeared(found, was))
             if found.what is What.DIRECTORY and was is None:
                 scan = self._scan(found.path)
+                # what is known of an ignore file there is of another directory, or of none
+                self._differences.rules_changed |= self._ignore.refresh(found.path)
                 waiting += [
                     below
                     for below in reversed(scan.found if scan else ())
@@ -292,6 +297,7 @@ class _Comparison:
             elif was is not None and found.what is What.DIRECTORY:
                 # what it holds is compared under its new path, next time
                 self._differences.busy.add(found.path)
+                self._renamed.add(found.path)
 
     def _same(self, found: Found) -> EntryId | None:
         """The entry that has become `found` by a rename: nothing stands in its place any more."""

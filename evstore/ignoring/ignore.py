@@ -7,8 +7,9 @@ directory, as `.gitignore` files do to git; last, a file may be too large.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from io import BufferedReader
 from typing import Protocol
@@ -63,9 +64,20 @@ class _Directory:
     """What holds for everything in a directory."""
 
     reason: Reason | None  # why all of it has no versions
-    stamp: Stamp | None  # of its ignore file
-    patterns: tuple[tuple[ContentPath, Patterns], ...]  # with the directories of their files, nearest first
-    problem: str | None
+    said: _Said | None = None  # by its ignore file
+    patterns: tuple[
+        tuple[ContentPath, Patterns], ...
+    ] = ()  # with the directories of their files, nearest first
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """An ignore file as it was read."""
+
+    stamp: Stamp
+    text: str
+    problem: str | None  # what is wrong with the file
 
 
 class Ignore:
@@ -80,6 +92,7 @@ class Ignore:
         self._max_size = max_size
         self._directories: dict[ContentPath, _Directory] = {}
         self._forgotten = 0  # how often; what was read before the last time is not remembered
+        self._overflowed = False  # not all directories that were asked for are remembered
         self._lock = threading.Lock()
 
     def why(self, path: ContentPath, *, is_directory: bool, size: int = 0) -> Reason | None:
@@ -98,15 +111,31 @@ class Ignore:
         return reason
 
     def refresh(self, directory: ContentPath) -> bool:
-        """Look at the directory's ignore file again; whether it has changed since it was read.
+        """Look at the directory's ignore file again; whether it says something else than when it was read.
 
         If so, everything in the directory has to be decided anew. Raises as `why`.
         """
-        known = self._directories.get(directory)
-        if known is None or self._stamp(directory) == known.stamp:
+        forgotten, known = self._forgotten, self._directories.get(directory)
+        if known is None:  # with an ignore file, it would not have been dropped
+            return self._overflowed and self._stamp(directory) is not None
+        if known.reason is not None:
+            return False
+        stamp = self._stamp(directory)
+        if stamp == (known.said and known.said.stamp):
+            return False
+        said = self._read(directory)
+        if said and known.said and (said.text, said.problem) == (known.said.text, known.said.problem):
+            self._remember(directory, replace(known, said=said), forgotten)
             return False
         self.forget(directory)
         return True
+
+    def refresh_below(self, tops: Container[ContentPath]) -> bool:
+        """`refresh` of these directories and of all below them: others may be there than those that are remembered."""
+        with self._lock:
+            known = [path for path in self._directories if any(above in tops for above in path.lineage)]
+        changed = [path for path in known if self.refresh(path)]
+        return bool(changed)
 
     def forget(self, directory: ContentPath) -> None:
         """Read all ignore files in the directory and below anew, when they are needed next."""
@@ -148,44 +177,53 @@ class Ignore:
         with self._lock:
             if forgotten != self._forgotten:
                 return
-            if len(self._directories) >= MAX_DIRECTORIES:
-                self._directories = {}
+            if path not in self._directories and len(self._directories) >= MAX_DIRECTORIES:
+                self._drop()
             self._directories[path] = known
+
+    def _drop(self) -> None:
+        """Make room: what ignore files have said is remembered as long as possible, or no change of it would be noticed."""
+        self._overflowed = True
+        kept = {path: known for path, known in self._directories.items() if known.said is not None}
+        self._directories = kept if len(kept) < MAX_DIRECTORIES // 2 else {}
 
     def _enter(self, path: ContentPath, above: _Directory | None) -> _Directory:
         if above is not None:
             reason = above.reason or _by_name(path, True, above)
             if reason is not None:
-                return _Directory(reason, None, (), None)
+                return _Directory(reason)
         outer = above.patterns if above else ()
-        stamp = self._stamp(path)
-        if stamp is None:
-            return _Directory(None, None, outer, None)
-        text, problem = self._read(path.child(IGNORE_FILE))
-        patterns = Patterns(text)
+        said = self._read(path)
+        if said is None:
+            return _Directory(None, patterns=outer)
+        patterns, problem = Patterns(said.text), said.problem
         if not patterns.complete:
             problem = f"{path.child(IGNORE_FILE)} has more or longer lines than evstore regards"
-        return _Directory(None, stamp, ((path, patterns), *outer), problem)
+        return _Directory(None, said, ((path, patterns), *outer), problem)
 
     def _stamp(self, directory: ContentPath) -> Stamp | None:
         found = self._files.look(directory.child(IGNORE_FILE))
         return found.stamp if found is not None and found.what is What.FILE else None
 
-    def _read(self, path: ContentPath) -> tuple[str, str | None]:
-        """The text, and what is wrong with the file. One that can't be read says nothing."""
+    def _read(self, directory: ContentPath) -> _Said | None:
+        """What the directory's ignore file says, if there is one. One that can't be read says nothing."""
+        began = time.time_ns()
+        stamp = self._stamp(directory)
+        if stamp is None:
+            return None
+        stamp, path = stamp.as_read(began), directory.child(IGNORE_FILE)
         try:
             file, _ = self._files.open(path)
             with file:
                 content = file.read(MAX_SIZE + 1)
         except (NotFound, Unreadable) as error:
-            return "", error.message
+            return _Said(stamp, "", error.message)
+        problem = None
         if len(content) > MAX_SIZE:
             # a line that is cut off could name something else
             content = content[:MAX_SIZE].rpartition(b"\n")[0]
-            return content.decode(
-                errors="surrogateescape"
-            ), f"Only the first {MAX_SIZE} bytes of {path} count"
-        return content.decode(errors="surrogateescape"), None
+            problem = f"Only the first {MAX_SIZE} bytes of {path} count"
+        return _Said(stamp, content.decode(errors="surrogateescape"), problem)
 
 
 def _by_name(path: ContentPath, is_directory: bool, directory: _Directory) -> Reason | None:

@@ -239,6 +239,35 @@ def test_what_is_decided_while_an_ignore_file_changes(tmp_path: Path) -> None:
         assert ignore.why(p(path), is_directory=path != "d/e/file") is not None, path
 
 
+def test_an_ignore_file_that_says_the_same_has_not_changed(tmp_path: Path) -> None:
+    ignore = Ignore(Disk(tmp_path), max_size=MEGABYTE)
+    (tmp_path / IGNORE_FILE).write_text("a")
+    assert ignore.why(p("a"), is_directory=False) is not None
+    (tmp_path / IGNORE_FILE).unlink()
+    (tmp_path / IGNORE_FILE).write_text("a")
+    assert not ignore.refresh(p(""))
+    (tmp_path / IGNORE_FILE).write_text("b")
+    assert ignore.refresh(p(""))
+    assert ignore.why(p("a"), is_directory=False) is None
+
+
+def test_more_directories_than_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the others are forgotten is no reason to miss what changes in them."""
+    monkeypatch.setattr("evstore.ignoring.ignore.MAX_DIRECTORIES", 4)
+    ignore = Ignore(Disk(tmp_path), max_size=MEGABYTE)
+    (tmp_path / IGNORE_FILE).write_text("a")
+    (tmp_path / "late").mkdir()
+    for name in ("late", "d1", "d2", "d3", "d4", "d5", "d6"):
+        assert ignore.why(p(f"{name}/a"), is_directory=False) is not None
+    (tmp_path / IGNORE_FILE).write_text("b")
+    (tmp_path / "late" / IGNORE_FILE).write_text("c")
+    assert ignore.refresh(p("")) and ignore.refresh(p("late"))
+    for name in ("late", "d1", "d2", "d3", "d4", "d5", "d6"):
+        assert ignore.why(p(f"{name}/a"), is_directory=False) is None
+    assert ignore.why(p("late/c"), is_directory=False) is not None
+    assert not ignore.refresh(p("")) and not ignore.refresh(p("late"))
+
+
 @pytest.mark.parametrize(
     "make",
     [
