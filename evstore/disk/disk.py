@@ -51,7 +51,7 @@ from evstore.disk.modes import set_executable, tells_modes
 from evstore.disk.reading import opened
 from evstore.disk.renaming import is_same, rename_new, respell
 from evstore.disk.trashed import Trashed
-from evstore.disk.writing import NEW, OLD, TMP, Target, sweep, sync_disk_of, temporary_name, write
+from evstore.disk.writing import NEW, OLD, TMP, Target, remove, sweep, sync_disk_of, temporary_name, write
 from evstore.errors import Invalid, NotFound
 from evstore.paths import ContentPath, check_name, check_path
 
@@ -308,12 +308,10 @@ class Disk:
         with changing(path), self._parent(path) as (directory, its_name):
             trash.take(self._inside, (name, *below), directory, its_name)
 
-    def remove_file(self, path: ContentPath) -> None:
-        """Remove a file, or a link itself. Raises NotFound, Occupied when it is a directory, and as `write` does."""
+    def remove_file(self, path: ContentPath, stamp: Stamp) -> None:
+        """Remove the file of that stamp, and no other. Raises NotFound, Changed, Occupied when it is no file, and as `write` does."""
         with changing(path), self._existing(path) as (directory, name):
-            if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-                raise Occupied(f"{shown(path)} is a directory on the disk")
-            os.unlink(name, dir_fd=directory)
+            remove(Target(path, directory, name, stamp), stamp)
 
     def remove_directory(self, path: ContentPath) -> None:
         """Remove an empty directory. Raises NotFound, Occupied when it is not empty, and as `write` does."""

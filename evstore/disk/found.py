@@ -53,6 +53,14 @@ class Stamp(NamedTuple):
         """Whether this can be what had the stamp `before`, with another name or other rights since then."""
         return self[:3] == before[:3]
 
+    def as_written(self) -> Stamp:
+        """By which a file is known that we have just written, and given a date of its own.
+
+        Whoever changes it gives it another, but where all dates are whole seconds: then it is one that no file has.
+        """
+        is_coarse = self.mtime_ns % NS == self.ctime_ns % NS == 0
+        return self._replace(ctime_ns=NO_DATE) if is_coarse else self
+
     def as_read(self, began: int) -> Stamp:
         """By which a file is known that was read from `began` (ns since 1970) on.
 

@@ -12,10 +12,10 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from evstore.disk.errors import Changed, shown
+from evstore.disk.errors import Changed, Occupied, shown
 from evstore.disk.found import Stamp
 from evstore.disk.inside import READING, Inside, names_of
-from evstore.disk.looking import TEMPORARY, Replacing, check_replaceable, look_in
+from evstore.disk.looking import TEMPORARY, Replacing, called, check_replaceable, look_in
 from evstore.disk.renaming import exchange, rename_new
 from evstore.errors import NotFound
 from evstore.paths import ContentPath
@@ -66,6 +66,29 @@ def _write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: in
             stamp = _fill(beside, target.directory, again, modified, target, replaces=replaces)
             _put(beside, target.directory, target, stamp)
             return _in_place(target, stamp)
+
+
+def remove(target: Target, stamp: Stamp) -> None:
+    """`Disk.remove_file`. Raises OSError too.
+
+    It gets another name first: what is looked at then is what is removed, whoever puts what in its place.
+    """
+    found = os.stat(target.name, dir_fd=target.directory, follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode):
+        raise Occupied(f"{shown(target.path)} is {called(found)} on the disk")
+    if Stamp.of(found) != stamp:
+        raise _changed(target)
+    aside = temporary_name()
+    rename_new(target.name, aside, target.directory, target.directory)
+    found = os.stat(aside, dir_fd=target.directory, follow_symlinks=False)
+    if stat.S_ISREG(found.st_mode) and Stamp.of(found).is_moved(stamp):
+        os.unlink(aside, dir_fd=target.directory)
+        return
+    try:
+        rename_new(aside, target.name, target.directory, target.directory)
+    except OSError:  # somebody has put there yet another one: both are his
+        rename_new(aside, KEPT + aside, target.directory, target.directory)
+    raise _changed(target)
 
 
 def _sync_directory(directory: int) -> None:

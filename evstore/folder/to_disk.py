@@ -10,6 +10,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from evstore.disk.disk import Changed, Closed, Disk, Found, Occupied, Stamp, What
@@ -161,9 +162,11 @@ class Writer:
         except Changed:  # at the last moment: that is the newest version then
             outcome.dirty.add(entry.path.parent)
             return
-        self._state.note(entry.id, Known(stamp, entry.digest))
+        known = stamp.as_written()
+        self._state.note(entry.id, Known(known, entry.digest))
         outcome.written.add(entry.path)
-        outcome.files[entry.path] = stamp
+        if known == stamp:
+            outcome.files[entry.path] = stamp
 
     def set_executable(self, tx: Tx, entry: Entry | None, executable: bool, outcome: Outcome) -> None:
         """Change the mode of what lies there. Whether that is what should, its stamp tells as before."""
@@ -238,19 +241,32 @@ class Writer:
         found, known = self._disk.look(path), self._state.known(tx, one.entry)
         if found is None:
             return
-        if found.what is What.FILE and (
-            (known is not None and known.stamp == found.stamp) or self._is_in_log(tx, path)
-        ):
-            self._disk.remove_file(path)
-        elif self.is_alone:
-            self.remover.put_away(tx, found, one.offset)
-        elif found.what is What.DIRECTORY:
-            self._disk.discard(path, trash_name(path, one))
-            outcome.discarded = True
-        else:
-            self._disk.discard(path, trash_name(path))
+        if not self._remove_known(tx, found, known):
+            self._put_away(tx, found, one, outcome)
         self._state.note(one.entry, None)
         outcome.written.add(path)
+
+    def _remove_known(self, tx: Tx, found: Found, known: Known | None) -> bool:
+        """Remove a file, if the log has what is in it, also at the last moment."""
+        if found.what is not What.FILE:
+            return False
+        with suppress(Closed, Changed):
+            if known is None or known.stamp != found.stamp:
+                digest, found = read_digest(self._disk, found.path)
+                if not has_body(tx, digest):
+                    return False
+            self._disk.remove_file(found.path, found.stamp)
+            return True
+        return False
+
+    def _put_away(self, tx: Tx, found: Found, one: Recorded, outcome: Outcome) -> None:
+        if self.is_alone:
+            self.remover.put_away(tx, found, one.offset)
+        elif found.what is What.DIRECTORY:
+            self._disk.discard(found.path, trash_name(found.path, one))
+            outcome.discarded = True
+        else:
+            self._disk.discard(found.path, trash_name(found.path))
 
     def _undelete(self, tx: Tx, top: Entry | None, offset: Offset, plain: Plain, outcome: Outcome) -> None:
         """From the trash, for what has no versions is nowhere else; what the log has can be written in any case."""
@@ -267,12 +283,6 @@ class Writer:
                 self._state.note(entry.id, None)
         for entry in entries:
             self.write(tx, entry, plain, outcome)
-
-    def _is_in_log(self, tx: Tx, path: ContentPath) -> bool:
-        try:
-            return has_body(tx, read_digest(self._disk, path)[0])
-        except Closed:
-            return False
 
     def set_aside(self, found: Found, outcome: Outcome) -> None:
         """Give something unknown that is in the way another name; it will be taken in under that."""

@@ -19,6 +19,12 @@ def write(disk: Disk, path: str, body: bytes = b"new") -> Stamp:
     return disk.write(p(path), [body], modified=NOW)
 
 
+def stamp_of(disk: Disk, path: str) -> Stamp:
+    found = disk.look(p(path))
+    assert found is not None
+    return found.stamp
+
+
 def leftovers(root: Path) -> list[str]:
     """What evstore has left of unfinished work."""
     return [str(file.relative_to(root)) for file in root.rglob("*evstore-*")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from evstore.disk.disk import (
+    Changed,
     Disk,
     FolderFailed,
     FolderGone,
@@ -18,7 +19,7 @@ from evstore.disk.disk import (
     What,
 )
 from evstore.errors import EvstoreError, Invalid, NotFound
-from tests.folder.disks import ROOT, p, write
+from tests.folder.disks import ROOT, p, stamp_of, write
 
 # reading
 
@@ -177,19 +178,27 @@ def test_what_is_removed(disk: Disk, root: Path, outside: Path) -> None:
     for path in (p("d"), p("f")):
         with pytest.raises((Occupied, NotFound)):
             disk.remove_directory(path)
-    with pytest.raises(Occupied):
-        disk.remove_file(p("d"))
-    for path in (p("f"), p("link")):
-        disk.remove_file(path)
-        with pytest.raises(NotFound):
-            disk.remove_file(path)
+    for path in (p("d"), p("link")):
+        with pytest.raises(Occupied):
+            disk.remove_file(path, stamp_of(disk, path))
+    stamp = stamp_of(disk, "f")
+    with pytest.raises(Changed):
+        disk.remove_file(p("f"), stamp._replace(ctime_ns=0))
+    disk.remove_file(p("f"), stamp)
+    with pytest.raises(NotFound):
+        disk.remove_file(p("f"), stamp)
     disk.remove_directory(p("d/e"))
-    assert [one.path for one in disk.scan(ROOT).found] == ["d"]
+    assert [one.path for one in disk.scan(ROOT).found] == ["d", "link"]
     assert (outside / "secret.txt").exists()
 
 
 def test_the_folder_itself_stays(disk: Disk, root: Path) -> None:
-    for attempt in (disk.remove_directory, disk.remove_file, lambda path: disk.discard(path, "1")):
+    stamp = stamp_of(disk, "")
+    for attempt in (
+        disk.remove_directory,
+        lambda path: disk.remove_file(path, stamp),
+        lambda path: disk.discard(path, "1"),
+    ):
         with pytest.raises(Invalid):
             attempt(ROOT)
     assert root.is_dir()

@@ -14,6 +14,7 @@ import pytest
 from evstore.disk.disk import (
     Disk,
     Occupied,
+    Stamp,
     Unreadable,
     What,
 )
@@ -76,6 +77,8 @@ def test_what_is_no_file_is_neither_read_nor_replaced(
     assert leftovers(root) == []
 
 
+NEVER = Stamp(0, 0, 0, 0)
+
 ATTEMPTS: dict[str, Callable[[Disk, ContentPath], object]] = {
     "scan": lambda disk, path: disk.scan(path),
     "open": lambda disk, path: disk.open(path.child("secret.txt")),
@@ -85,7 +88,7 @@ ATTEMPTS: dict[str, Callable[[Disk, ContentPath], object]] = {
     "rename out": lambda disk, path: disk.rename(p("own.txt"), path.child("own.txt")),
     "rename in": lambda disk, path: disk.rename(path.child("secret.txt"), p("in.txt")),
     "discard": lambda disk, path: disk.discard(path.child("secret.txt"), "1"),
-    "remove": lambda disk, path: disk.remove_file(path.child("secret.txt")),
+    "remove": lambda disk, path: disk.remove_file(path.child("secret.txt"), NEVER),
     "remove directory": lambda disk, path: disk.remove_directory(path.child("below")),
 }
 
@@ -116,9 +119,11 @@ def test_evstores_own_is_not_there(disk: Disk, root: Path) -> None:
     assert (root / ".evstore/.gitignore").read_bytes() == b"*\n"
     assert stat.S_IMODE((root / ".evstore").stat().st_mode) == 0o700
     assert [one.path for one in disk.scan(ROOT).found] == ["a.txt"]
-    for attempt in (disk.scan, disk.open, disk.remove_file, disk.remove_directory, disk.make_directory):
+    for attempt in (disk.scan, disk.open, disk.remove_directory, disk.make_directory):
         with pytest.raises(NotFound):
             attempt(p(".evstore"))
+    with pytest.raises(NotFound):
+        disk.remove_file(p(".evstore"), NEVER)
     with pytest.raises(NotFound):
         disk.rename(p(".evstore"), p("mine"))
 

@@ -12,7 +12,7 @@ import pytest
 from evstore.disk import writing
 from evstore.disk.disk import Changed, Disk, Occupied, Stamp, Unreadable
 from evstore.errors import NotFound
-from tests.folder.disks import NOW, leftovers, p, write
+from tests.folder.disks import NOW, ROOT, leftovers, p, stamp_of, write
 
 Deed = Callable[[], object]
 JustBefore = Callable[..., None]
@@ -35,12 +35,6 @@ def just_before(monkeypatch: pytest.MonkeyPatch) -> JustBefore:
     return prepare
 
 
-def found_at(disk: Disk, path: str) -> Stamp:
-    found = disk.look(p(path))
-    assert found is not None
-    return found.stamp
-
-
 # while a file is written
 
 
@@ -48,7 +42,7 @@ def found_at(disk: Disk, path: str) -> Stamp:
 def old(disk: Disk, root: Path) -> Stamp:
     """The stamp of the file `it`, which is to be replaced."""
     (root / "it").write_text("old")
-    return found_at(disk, "it")
+    return stamp_of(disk, "it")
 
 
 def replaced(root: Path, text: str) -> Deed:
@@ -96,6 +90,27 @@ def test_a_directory_that_came_at_the_last_moment_is_given_back(
     with pytest.raises(Changed):
         disk.write(p("it"), [b"ours"], modified=NOW)
     assert (root / "it" / "below").read_text() == "his" and leftovers(root) == []
+
+
+@pytest.mark.parametrize("change", [replaced, changed_in_place])
+def test_what_came_before_it_was_removed_stays(
+    disk: Disk, root: Path, old: Stamp, just_before: JustBefore, change: Callable[[Path, str], Deed]
+) -> None:
+    just_before(writing, "rename_new", change(root, "his"))
+    with pytest.raises(Changed):
+        disk.remove_file(p("it"), old)
+    assert (root / "it").read_text() == "his"
+    assert os.listdir(root) == ["it"]
+
+
+def test_what_came_twice_before_it_was_removed_stays(
+    disk: Disk, root: Path, old: Stamp, just_before: JustBefore
+) -> None:
+    just_before(writing, "rename_new", replaced(root, "his"), lambda: (root / "it").write_text("his other"))
+    with pytest.raises(Changed):
+        disk.remove_file(p("it"), old)
+    assert sorted(file.read_text() for file in root.iterdir()) == ["his", "his other"]
+    assert disk.scan(ROOT).found[0].path.startswith(writing.KEPT)
 
 
 def test_what_can_not_be_given_back_is_kept(

@@ -15,7 +15,7 @@ import pytest
 
 from evstore.disk.disk import Disk, FolderFull, FolderReadOnly, Occupied, OtherDisk, Unreadable, What
 from evstore.errors import EvstoreError, NotFound
-from tests.folder.disks import NOW, ROOT, leftovers, p, write
+from tests.folder.disks import NOW, ROOT, leftovers, p, stamp_of, write
 from tests.folder.mounts import mounted, remount, without_rights
 
 NONE = 0xFFFFFFFF  # no user
@@ -71,7 +71,7 @@ CHANGES: dict[str, Callable[[Disk], object]] = {
     "make": lambda disk: disk.make_directory(p("d/new")),
     "rename": lambda disk: disk.rename(p("d/a.txt"), p("d/b.txt")),
     "discard": lambda disk: disk.discard(p("d/a.txt"), "1"),
-    "remove": lambda disk: disk.remove_file(p("d/a.txt")),
+    "remove": lambda disk: disk.remove_file(p("d/a.txt"), stamp_of(disk, "d/a.txt")),
     "remove directory": lambda disk: disk.remove_directory(p("d/e")),
 }
 
@@ -284,7 +284,7 @@ def test_nothing_is_moved_between_disks(two: Path) -> None:
         disk.rename(p("m/a.txt"), p("a.txt"))
     assert (two / "m/a.txt").read_bytes() == b"new"
     disk.rename(p("m/a.txt"), p("m/b.txt"))
-    disk.remove_file(p("m/b.txt"))
+    disk.remove_file(p("m/b.txt"), stamp_of(disk, "m/b.txt"))
 
 
 def test_each_disk_has_its_trash(two: Path) -> None:

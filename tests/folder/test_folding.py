@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Changed, Disk, Occupied, What
+from evstore.disk.disk import Changed, Disk, Occupied, Stamp, What
 from evstore.disk.filesystem import is_network
 from evstore.errors import NotFound
 from tests.folder.disks import NOW, ROOT, p
@@ -48,7 +48,7 @@ def test_another_spelling_is_not_there(disk: Disk, root: Path, path: str) -> Non
         lambda: disk.rename(p(path), p("elsewhere")),
         lambda: disk.rename(p("makes"), p(path)),
         lambda: disk.discard(p(path), "1"),
-        lambda: disk.remove_file(p(path)),
+        lambda: disk.remove_file(p(path), Stamp(0, 0, 0, 0)),
         lambda: disk.remove_directory(p(path)),
     ]
     for attempt in attempts:

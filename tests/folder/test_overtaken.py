@@ -11,7 +11,8 @@ import pytest
 from evstore.disk import found as found_module
 from evstore.disk.disk import Disk
 from evstore.disk.found import NS, Stamp
-from evstore.events import Author
+from evstore.events import Author, Digest
+from evstore.folder.unversioned.files import Unversioned
 from evstore.ignoring.ignore import IGNORE_FILE, Ignore
 from evstore.paths import ContentPath
 from tests.folder.both_sides import AUTHOR, BothSides, digest
@@ -89,3 +90,58 @@ async def test_the_rules_in_a_directory_that_has_another_name(both: BothSides) -
     (both.root / "a").rename(both.root / "b")
     await both.folder._taking.take([p("")])
     assert both.folder.unversioned.why(p("b/sub/data/f")) is None
+
+
+@pytest.mark.usefixtures("one_tick")
+async def test_what_was_saved_changes_within_the_same_tick(both: BothSides) -> None:
+    await both.save("f.txt", b"one")
+    in_place(both.root / "f.txt", b"two")
+    assert await both.text("f.txt") == b"two"
+
+
+@pytest.mark.usefixtures("one_tick")
+@pytest.mark.parametrize("what", ["save", "delete"])
+async def test_what_changed_within_the_same_tick_is_not_lost(both: BothSides, what: str) -> None:
+    """Invariant 18."""
+    await both.save("f.txt", b"one")
+    in_place(both.root / "f.txt", b"two")
+    both.must_have.add(digest(b"two"))
+    if what == "save":
+        await both.save("f.txt", b"three")
+    else:
+        await both.contents.delete(p("f.txt"), me())
+    assert await both.has_lost() == set()
+
+
+@pytest.mark.usefixtures("one_tick")
+def test_the_digest_of_what_changes_within_the_same_tick(disk: Disk, root: Path) -> None:
+    unversioned = Unversioned(disk, Ignore(disk, max_size=2), lambda path: False)
+    for text in (b"one", b"two"):
+        (root / "f.txt").touch()
+        in_place(root / "f.txt", text)
+        there = unversioned.find(p("f.txt"))
+        assert there is not None
+        assert unversioned.digested(there, MEGABYTE).digest == Digest(digest(text))
+
+
+def everywhere(both: BothSides) -> set[bytes]:
+    """The digests of all files of the folder, those in the trash too."""
+    return {digest(file.read_bytes()) for file in both.root.rglob("*") if file.is_file()}
+
+
+async def test_a_file_changes_just_before_it_is_removed(
+    both: BothSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 18: between the last look at it and its removal."""
+    await both.save("f.txt", b"one")
+    known = both.folder._state.known
+
+    def and_then(*args: object) -> object:
+        (both.root / "f.txt").write_bytes(b"somebody's")
+        monkeypatch.undo()
+        return known(*args)
+
+    both.folder._looks = False
+    monkeypatch.setattr(both.folder._state, "known", and_then)
+    await both.contents.delete(p("f.txt"), me())
+    assert digest(b"somebody's") in everywhere(both)

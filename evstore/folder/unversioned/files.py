@@ -182,16 +182,22 @@ class Unversioned:
         """The same with its digest, unless it is a directory or larger than `limit` bytes. Raises as `Disk.open`."""
         if entry.is_directory or (entry.size or 0) > limit:
             return entry
+        began = time.time_ns()
         file, found = self._disk.open(entry.place)
         with file:
             key = (found.path, found.stamp)
             digest = self._digests.get(key)
             if digest is None:
-                digest = self._digests[key] = Digest(hashlib.file_digest(file, "sha256").digest())
-                while len(self._digests) > DIGESTS:
-                    with suppress(KeyError):  # by another thread
-                        self._digests.popitem(last=False)
+                digest = Digest(hashlib.file_digest(file, "sha256").digest())
+                if found.stamp.as_read(began) == found.stamp:  # or the next change could look the same
+                    self._remember(key, digest)
         return replace(on_disk(entry.path, found, linked=entry.linked), digest=digest)
+
+    def _remember(self, key: tuple[ContentPath, Stamp], digest: Digest) -> None:
+        self._digests[key] = digest
+        while len(self._digests) > DIGESTS:
+            with suppress(KeyError):  # by another thread
+                self._digests.popitem(last=False)
 
     def open(self, entry: OnDisk, stop: int) -> BufferedReader:
         """The file for reading, up to `stop` at least. Raises Changed when it is another by now, and as `Disk.open`."""
