@@ -8,6 +8,7 @@ what the log has already, with the same size and date, is not even read.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from evstore.contents import make_directories
 from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
-from evstore.errors import Exists, NotFound
+from evstore.errors import Exists, Full, NotFound
 from evstore.events import Author, EntryId, Kind, new_id
 from evstore.folder.reading import Read, Reading, read
 from evstore.ignoring import ignore as ignoring
@@ -34,6 +35,7 @@ from evstore.units import MIB
 
 ACTOR = "import"
 BATCH_FILES, BATCH_BYTES = 400, 8 * MIB  # what is written in one transaction
+MEGABYTE = 1_000_000
 AHEAD = 3  # batches that are being prepared while one is written
 TOP = ContentPath("")
 CALLED = {What.LINK: "a symbolic link", What.OTHER: "a pipe, a socket or a device"}
@@ -89,9 +91,12 @@ async def import_folder(
     are programs is taken in, too. Raises what stops it as a whole: Full, ReadOnly, FolderGone, FolderFailed.
     """
     disk = await asyncio.to_thread(Disk, folder)
+    is_new = store.offset == 0
     await store.write(lambda work: make_directories(work, into), Author.new(ACTOR))
     report = Report()
     sources, report.skipped = await asyncio.to_thread(find, disk, db, max_size)
+    if is_new:  # later most of it may be there already
+        await asyncio.to_thread(_check_room, sources, folder, db)
     if not with_modes:
         sources = [one._replace(mode=0) for one in sources]
     batches = in_batches(sources, lambda one: one.stamp.size, total=BATCH_BYTES, count=BATCH_FILES)
@@ -151,6 +156,18 @@ def _find(disk: Disk, ignore: Ignore, max_size: int) -> tuple[list[Found], list[
                 if is_directory:
                     waiting.append(found.path)
     return sources, skipped
+
+
+def _check_room(sources: Iterable[Found], folder: Path, db: Path) -> None:
+    """Raise Full when the log's disk would have no room left if the files were random bytes."""
+    needed = sum(one.stamp.size for one in sources if one.what is What.FILE)
+    free = shutil.disk_usage(db.parent).free
+    if needed > free:
+        raise Full(
+            f"The files in {folder} have {needed / MEGABYTE:,.0f} MB, and the disk where their versions would be kept, "
+            f"in {db}, has {free / MEGABYTE:,.0f} MB free. Nothing was taken in. Name a place on another disk with --db, "
+            f"or leave out large files with --max-versioned-size, or what needs no versions with an .evstoreignore file."
+        )
 
 
 # -- preparing -------------------------------------------------------------------------
