@@ -10,10 +10,11 @@ from evstore.disk.disk import Disk, Found, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import EvstoreError
-from evstore.events import Digest, EntryId
+from evstore.events import Digest, EntryId, Offset
+from evstore.folder.bringing_back import bring_back
 from evstore.folder.missed import Missed, missed, places
 from evstore.folder.removing import has_body, read_digest, trash_name
-from evstore.folder.state import State
+from evstore.folder.state import Known, State
 from evstore.folder.to_disk import EMPTY, Outcome, Writer
 from evstore.paths import ContentPath
 from evstore.projections import modes, tree
@@ -38,12 +39,14 @@ class CatchingUp:
         its place from the top down: so it does not matter who stood where in between.
         """
         outcome, since = Outcome(), missed(tx, after)
+        for entry, offset in since.undeleted.items():
+            self._bring_back(tx, tree.by_id(tx, entry, offset), offset)
         stood = {entry: places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
         lifted, stuck = self._lift_all(tx, stood, outcome)
         here = [found for entry in stood if (found := tree.by_id(tx, entry)) is not None]
         here = [one for one in here if not any(one.path == at or one.path.is_below(at) for at in stuck)]
         here.sort(key=lambda found: len(found.path.names))
-        self._lower_all(here, lifted, outcome)
+        self._lower_all(tx, here, lifted, since, outcome)
         # nothing waits for its place any more: what is written is in nobody's way
         for found in here:
             if found.id not in outcome.refused:
@@ -75,15 +78,36 @@ class CatchingUp:
         return lifted, stuck
 
     def _lower_all(
-        self, entries: Iterable[Entry], lifted: Mapping[EntryId, ContentPath], outcome: Outcome
+        self,
+        tx: Tx,
+        entries: Iterable[Entry],
+        lifted: Mapping[EntryId, ContentPath],
+        since: Missed,
+        outcome: Outcome,
     ) -> None:
         for entry in entries:
             try:
                 self._lower(entry, outcome, was_lifted=entry.id in lifted)
+                if (undeleted := since.undeleted.get(entry.id)) is not None:
+                    self._writer.ensure_parents(entry.path, outcome)
+                    self._bring_back(tx, entry, undeleted)
             except EvstoreError as error:
                 outcome.refused[entry.id] = error
                 if entry.id in lifted:
                     self._put_back(entry.id, lifted[entry.id])
+
+    def _bring_back(self, tx: Tx, directory: Entry | None, offset: Offset) -> None:
+        """From the trash, with what has no versions, if it is there as a whole: to where it came, or where it belongs by now."""
+        if directory is None or not directory.is_directory:
+            return
+        try:
+            if self._disk.look(directory.path.parent) is None:
+                return
+            if bring_back(tx, self._disk, directory, offset) and (found := self._disk.look(directory.path)):
+                # by which it is found if it has moved since
+                self._state.note(directory.id, Known(found.stamp, None))
+        except EvstoreError as error:
+            logger.warning("What had no versions stays in .evstore/trash: %s", error.message)
 
     def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> ContentPath | None:
         """Take away what is on the disk for an entry at a place where it does not belong now. From where, if it waits for another."""
@@ -140,8 +164,7 @@ class CatchingUp:
         came_back = entry.is_directory and (
             entry.id in since.undeleted or tree.path_of(tx, entry.id, after) is None
         )
-        for one in tree.subtree(tx, entry) if came_back else (entry,):
-            self._writer.write(tx, one, {}, outcome)
+        self._writer.write_all(tx, tree.subtree(tx, entry) if came_back else (entry,), {}, outcome)
         if entry.id in since.modes:
             self._writer.set_executable(tx, entry, modes.is_executable(tx, entry.id), outcome)
 

@@ -26,20 +26,20 @@ class Missed(NamedTuple):
 
     touched: dict[EntryId, list[Offset]]  # entries that anything has happened to; the moments of their own
     shared: list[Offset]  # the moments of directories, with which all goes that is below them
-    undeleted: set[EntryId]
+    undeleted: dict[EntryId, Offset]  # and the last moment of that
     modes: set[EntryId]  # files that became programs, or are none any more
 
 
 def missed(tx: Tx, after: int) -> Missed:
     """What has happened past the offset `after`."""
-    since = Missed({}, [Offset(after)], set(), set())
+    since = Missed({}, [Offset(after)], {}, set())
     while page := log.after(tx, after):
         for one in page:
             own = since.touched.setdefault(one.entry, [])
             if isinstance(one.event, EntryMoved | EntryUndeleted | EntryCreated):
                 own.append(one.offset)
             if isinstance(one.event, EntryUndeleted):
-                since.undeleted.add(one.entry)
+                since.undeleted[one.entry] = one.offset
             if isinstance(one.event, ExecutableChanged):
                 since.modes.add(one.entry)
             if (

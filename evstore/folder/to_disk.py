@@ -136,6 +136,15 @@ class Writer:
                     outcome.refused[one.id] = error
         return outcome
 
+    def write_all(self, tx: Tx, entries: Iterable[Entry], plain: Plain, outcome: Outcome) -> None:
+        """`write` them, and when that fails, miss those that are not there: what can't be written is not gone."""
+        entries = list(entries)
+        for entry in entries:
+            if self._disk.look(entry.path) is None:
+                self._state.note(entry.id, None)
+        for entry in entries:
+            self.write(tx, entry, plain, outcome)
+
     # -- one entry -------------------------------------------------------------------
 
     def write(self, tx: Tx, entry: Entry | None, plain: Plain, outcome: Outcome) -> None:
@@ -277,12 +286,7 @@ class Writer:
                     outcome.dirty.add(top.path)
         except EvstoreError as error:
             logger.warning("What had no versions stays in .evstore/trash: %s", error.message)
-        entries = [] if top is None else list(tree.subtree(tx, top, offset))
-        for entry in entries:
-            if self._disk.look(entry.path) is None:  # what can't be written is not gone
-                self._state.note(entry.id, None)
-        for entry in entries:
-            self.write(tx, entry, plain, outcome)
+        self.write_all(tx, [] if top is None else tree.subtree(tx, top, offset), plain, outcome)
 
     def set_aside(self, found: Found, outcome: Outcome) -> None:
         """Give something unknown that is in the way another name; it will be taken in under that."""

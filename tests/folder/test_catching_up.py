@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,36 @@ async def test_what_was_undeleted_before_a_crash_is_all_there(tmp_path: Path) ->
     await both.open()
     assert set(await both.agree()) == {"d", "d/a.txt"}
     await both.close()
+
+
+async def test_what_was_undeleted_before_a_crash_and_has_no_room_is_not_gone(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with mounted(tmp_path / "folder", "-t", "tmpfs", "-o", "size=4m", "tmpfs"):
+        both = BothSides(tmp_path)
+        directory = await _with_directory(both)
+        await both.save("single.txt", b"single" * 1000)
+        await both.folder.note()
+        single = await both.contents.exists(ContentPath("single.txt"))
+        assert single is not None
+        for path in ("d", "single.txt"):
+            await both.contents.delete(ContentPath(path), Author.new(AUTHOR))
+        shutil.rmtree(both.root / ".evstore/trash")
+        both.store.mirror = None
+        for entry in (directory, single.id):
+            await both.history.undelete(entry, None, Author.new(AUTHOR))
+        expected = await both.tree()
+        await both.crash()
+        filler = both.root / ".evstore/filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        await both.open()
+        await both.folder.settled()
+        assert await both.tree() == expected
+        filler.unlink()
+        await both.folder._try_again()
+        assert both.disk() == await both.agree() == expected
+        await both.close()
 
 
 async def test_what_may_not_be_changed_keeps_no_server_from_starting(
