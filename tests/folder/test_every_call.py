@@ -165,14 +165,14 @@ async def test_a_start_that_is_killed_while_it_catches_up_and_the_next_one_too(
 ) -> None:
     """Nothing of what the clients wished was done on the disk yet."""
     expected = await undisturbed(new(tmp_path / "undisturbed"))
-    for calls in itertools.count(1):
+    for calls in itertools.count(1, 2):
         both = BothSides(new(tmp_path / str(calls)))
         await begin(both)
         both.store.mirror = None
         with suppress(Enough):
             await wishes(both, Counting(answers))
         await both.crash()
-        left = [run(both.root.parent, serve, calls) for _ in range(2)]
+        left = [run(both.root.parent, serve, calls + more) for more in range(2)]
         await check(both.root.parent, expected[answers : answers + 1])
         if all(left):
             break
