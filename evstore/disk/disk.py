@@ -73,6 +73,10 @@ __all__ = [
     "What",
 ]
 
+NO_STATE = (
+    "`.evstore` in the folder is no directory, or a link, and evstore needs it for its own files. "
+    "The log may be elsewhere: --db says where"
+)
 LARGEST_OWN = 1024  # bytes of evstore's own files that are read
 
 
@@ -319,9 +323,15 @@ class Disk:
             os.rmdir(name, dir_fd=directory)
 
     def sweep(self) -> None:
-        """Remove what a crash has left of unfinished writes; only while nothing is being written. Raises as `write` does."""
-        with changing(ContentPath()):
-            sweep(self._inside)
+        """Remove what a crash has left of unfinished writes, if that is allowed; only while nothing is being written.
+
+        Raises FolderFailed when evstore can't have its own directory, and as `write` does.
+        """
+        try:
+            with suppress(FolderReadOnly), changing(ContentPath()):
+                sweep(self._inside)
+        except NotFound:
+            raise FolderFailed(NO_STATE) from None
 
     def sync(self) -> None:
         """Have everything on stable storage that was written to the folder so far, by whomever. Raises as `write` does."""

@@ -66,21 +66,34 @@ def take(inside: Inside, way: Sequence[str], directory: int, new: str) -> None:
 
 
 def empty(inside: Inside, before: int) -> list[str]:
-    """Remove for good what was put there before that time (ns since 1970), and return its names. Raises OSError.
+    """Remove for good what was put there before that time (ns since 1970), and return its names. Raises OSError, after all others.
 
     What is in other disks' trash is left alone.
     """
+    removed: list[str] = []
+    failed: OSError | None = None
     with inside.own(TRASH) as trash:
-        old = [name for name in listed(trash) if (at := put_at(name)) is not None and at < before]
-        for name in old:
-            if (gone := without_deletion(name)) != name:  # or it could come back while it is being removed
-                rename_new(name, gone, trash, trash)
-                name = gone
-            if stat.S_ISDIR(os.stat(name, dir_fd=trash, follow_symlinks=False).st_mode):
-                _remove_directory(trash, name)
-            else:
-                os.unlink(name, dir_fd=trash)
-    return old
+        for name in sorted(
+            name for name in listed(trash) if (at := put_at(name)) is not None and at < before
+        ):
+            try:
+                _remove(trash, name)
+                removed.append(name)
+            except OSError as error:
+                failed = failed or error
+    if failed is not None:
+        raise failed
+    return removed
+
+
+def _remove(trash: int, name: str) -> None:
+    if (gone := without_deletion(name)) != name:  # or it could come back while it is being removed
+        rename_new(name, gone, trash, trash)
+        name = gone
+    if stat.S_ISDIR(os.stat(name, dir_fd=trash, follow_symlinks=False).st_mode):
+        _remove_directory(trash, name)
+    else:
+        os.unlink(name, dir_fd=trash)
 
 
 def held(inside: Inside) -> tuple[int, int]:

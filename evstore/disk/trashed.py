@@ -6,15 +6,18 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from io import BufferedReader
 from typing import NamedTuple, TypeGuard
 
 from evstore.disk import trash
-from evstore.disk.errors import changing
+from evstore.disk.errors import FolderReadOnly, changing
 from evstore.disk.found import Stamp
 from evstore.disk.inside import Inside
 from evstore.disk.looking import look_in
+from evstore.disk.reading import opened
 from evstore.disk.way import Way
+from evstore.disk.writing import OLD
 from evstore.paths import ContentPath, check_name
 
 NOT_EMPTY = frozenset((errno.ENOTEMPTY, errno.EEXIST))
@@ -37,14 +40,32 @@ class Trashed:
         self._inside = inside
 
     def names(self, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
-        """Of all that was put there, or the `wanted` ones."""
-        with changing(ContentPath()):
+        """Of all that was put there, or the `wanted` ones; where nothing may be written, nothing was."""
+        with suppress(FolderReadOnly), changing(ContentPath()):
             return trash.names(self._inside, wanted)
+        return []
 
     def has(self, name: str, below: Sequence[str] = ()) -> bool:
         """Whether something was put there by that name, and `below` leads to something in it."""
         with changing(ContentPath()):
             return trash.has(self._inside, name, below)
+
+    def look(self, name: str) -> Stamp | None:
+        """The file that was put there by that name; None when it is none, or nothing."""
+        with changing(ContentPath()), trash.entered(self._inside, (), of=name) as place:
+            found = look_in(place, name)
+            return Stamp.of(found) if _is_file(found) else None
+
+    def open(self, name: str) -> tuple[BufferedReader, Stamp]:
+        """That file for reading, which the caller closes. Its reads raise Unreadable."""
+        with changing(ContentPath()), trash.entered(self._inside, (), of=name) as place:
+            file = opened(os.open(name, OLD, dir_fd=place), ContentPath(name))
+            return file, Stamp.of(os.fstat(file.fileno()))
+
+    def remove_file(self, name: str, stamp: Stamp) -> bool:
+        """Remove that file if it still has that stamp. Whether it had."""
+        with changing(ContentPath()), trash.entered(self._inside, (), of=name) as place:
+            return _remove(place, name, stamp)
 
     def rename(self, old: str, new: str) -> None:
         """Raises Occupied, too."""
@@ -53,14 +74,15 @@ class Trashed:
             trash.rename(self._inside, old, new)
 
     def empty(self, before: int) -> list[str]:
-        """Remove for good what was put there before that time (ns since 1970)."""
+        """Remove for good what was put there before that time (ns since 1970). Returns its names."""
         with changing(ContentPath()):
             return trash.empty(self._inside, before)
 
     def held(self) -> tuple[int, int]:
-        """How many files there are, and their bytes."""
-        with changing(ContentPath()):
+        """How many files there are, and their bytes, as far as that may be known."""
+        with suppress(FolderReadOnly), changing(ContentPath()):
             return trash.held(self._inside)
+        return 0, 0
 
     def walk(self, name: str) -> Generator[tuple[list[str], list[Discarded]]]:
         """The ways to all directories in a directory that was put there, and to itself first; with the files in each.
@@ -74,14 +96,8 @@ class Trashed:
 
     def remove(self, way: Sequence[str], files: Mapping[str, Stamp]) -> list[str]:
         """Remove those files of a directory that are still as they were. Returns their names."""
-        removed: list[str] = []
         with changing(ContentPath()), trash.entered(self._inside, way) as directory:
-            for name, stamp in files.items():
-                found = look_in(directory, name)
-                if _is_file(found) and Stamp.of(found) == stamp:
-                    os.unlink(name, dir_fd=directory)
-                    removed.append(name)
-        return removed
+            return [name for name, stamp in files.items() if _remove(directory, name, stamp)]
 
     def remove_empty(self, ways: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """Remove those directories in which nothing is; each must be named before that in which it is. Returns the ways to them."""
@@ -97,6 +113,14 @@ class Trashed:
                     else:
                         removed.append(way)
         return removed
+
+
+def _remove(directory: int, name: str, stamp: Stamp) -> bool:
+    found = look_in(directory, name)
+    is_same = _is_file(found) and Stamp.of(found) == stamp
+    if is_same:
+        os.unlink(name, dir_fd=directory)
+    return is_same
 
 
 def _is_file(found: os.stat_result | None) -> TypeGuard[os.stat_result]:

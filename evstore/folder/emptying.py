@@ -57,17 +57,17 @@ class Emptying:
             self._due.clear()
             pause = DAY
             try:
-                pause = await self._look_through()
-                await asyncio.to_thread(self._disk.trashed.empty, time.time_ns() - STAYS)
+                if names := await asyncio.to_thread(self._disk.trashed.names):
+                    pause = await self._look_through(names)
+                    await asyncio.to_thread(self._disk.trashed.empty, time.time_ns() - STAYS)
             except EvstoreError as error:
                 logger.warning("The trash could not be emptied: %s", error.message)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._due.wait()
 
-    async def _look_through(self) -> float:
-        """Remove what the log has, and return in how many seconds there may be more of it."""
-        names = await asyncio.to_thread(self._disk.trashed.names)
+    async def _look_through(self, names: Sequence[str]) -> float:
+        """Remove what the log has of what was put there by these names. Returns in how many seconds there may be more of it."""
         self._done &= set(names)
         pause = DAY
         for name in names:

@@ -1,19 +1,24 @@
-"""Taking away from the folder what the log has deleted while nobody looked after the folder: all but what is in no version."""
+"""Taking away from the folder what the log has deleted: all but what is in no version."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Callable
+from io import BufferedReader
 from typing import Literal
 
-from evstore.disk.disk import Disk, Found, What
+from evstore.disk.disk import Disk, Found, Stamp, What
 from evstore.engine.base import Tx
+from evstore.errors import EvstoreError
 from evstore.events import Digest, Recorded
-from evstore.folder.state import State
+from evstore.folder.state import Known, State
 from evstore.log import log
 from evstore.paths import ContentPath
+
+logger = logging.getLogger(__name__)
 
 DELETED = re.compile(r"(?P<at>\d+)@(?P<deletion>\d+)(\.(?P<command>[0-9a-f]+))?-")
 MAX_TRASHED = 200  # bytes of a name that are kept in the trash
@@ -27,6 +32,33 @@ class Remover:
         self._disk = disk
         self._state = state
         self._is_left_out = is_left_out
+
+    def remove(self, tx: Tx, file: Found, known: Known | None) -> None:
+        """Remove a file that has just been deleted; what is in no version stays in the trash. `known`: what was last seen there.
+
+        It is decided in the trash, where nobody writes it anew. Raises NotFound, Unreadable, and as `Disk.discard`.
+        """
+        name, is_known = trash_name(file.path), known is not None and known.stamp == file.stamp
+        try:
+            self._disk.discard(file.path, name)
+        except EvstoreError:  # there is no room for a trash, or no right to it
+            if self._disk.look(file.path) is None or not self.is_in_log(tx, file):
+                raise
+            self._disk.remove_file(file.path, file.stamp)
+            return
+        try:
+            stamp = self._disk.trashed.look(name)
+            if stamp is not None and (
+                (is_known and stamp.is_moved(file.stamp)) or has_body(tx, self._digest(name))
+            ):
+                self._disk.trashed.remove_file(name, stamp)
+        except EvstoreError as error:
+            logger.info("A file that was deleted stays in .evstore/trash: %s", error.message)
+
+    def _digest(self, name: str) -> Digest | None:
+        file, stamp = self._disk.trashed.open(name)
+        with file:
+            return digest_of(file, stamp)
 
     def put_away(self, tx: Tx, top: Found, deletion: int) -> None:
         """Move a file or a directory to the trash that the event at the offset `deletion` has deleted; what is in no version stays where it is, with the directories above it.
@@ -52,14 +84,15 @@ class Remover:
             found = waiting.pop()
             if found.what is What.DIRECTORY:
                 waiting += self._below(found)
-            elif found.what is What.FILE and not self._is_in_log(tx, found):
+            elif found.what is What.FILE and not self.is_in_log(tx, found):
                 unknown.add(found.path)
         return unknown
 
     def _below(self, found: Found) -> list[Found]:
         return [one for one in self._disk.scan(found.path).found if not self._is_left_out(one)]
 
-    def _is_in_log(self, tx: Tx, found: Found) -> bool:
+    def is_in_log(self, tx: Tx, found: Found) -> bool:
+        """Whether the bytes of a file are in some version. Raises NotFound, Unreadable."""
         known = (known for _, known in self._state.by_inode(tx, found.stamp.inode))
         return any(one.stamp == found.stamp for one in known) or has_body(
             tx, read_digest(self._disk, found.path)[0]
@@ -70,8 +103,13 @@ def read_digest(disk: Disk, path: ContentPath) -> tuple[Digest | None, Found]:
     """The SHA-256 of a file; None of an empty one. Raises NotFound, Unreadable."""
     file, found = disk.open(path)
     with file:
-        hasher = hashlib.file_digest(file, "sha256")
-    return (Digest(hasher.digest()) if found.stamp.size else None), found
+        return digest_of(file, found.stamp), found
+
+
+def digest_of(file: BufferedReader, stamp: Stamp) -> Digest | None:
+    """The SHA-256 of what is still to be read of a file; None of an empty one. Raises Unreadable."""
+    hasher = hashlib.file_digest(file, "sha256")
+    return Digest(hasher.digest()) if stamp.size else None
 
 
 def has_body(tx: Tx, digest: Digest | None) -> bool:

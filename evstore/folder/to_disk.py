@@ -10,10 +10,9 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from evstore.disk.disk import Changed, Closed, Disk, Found, Occupied, Stamp, What
+from evstore.disk.disk import Changed, Disk, Found, Occupied, Stamp, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
 from evstore.errors import EvstoreError
@@ -247,35 +246,21 @@ class Writer:
 
     def _delete(self, tx: Tx, one: Recorded, path: ContentPath, outcome: Outcome) -> None:
         """A file that is known is removed; what may not be in the log goes to the trash, a directory for now, or stays."""
-        found, known = self._disk.look(path), self._state.known(tx, one.entry)
+        found = self._disk.look(path)
         if found is None:
             return
-        if not self._remove_known(tx, found, known):
-            self._put_away(tx, found, one, outcome)
-        self._state.note(one.entry, None)
-        outcome.written.add(path)
-
-    def _remove_known(self, tx: Tx, found: Found, known: Known | None) -> bool:
-        """Remove a file, if the log has what is in it, also at the last moment."""
-        if found.what is not What.FILE:
-            return False
-        with suppress(Closed, Changed):
-            if known is None or known.stamp != found.stamp:
-                digest, found = read_digest(self._disk, found.path)
-                if not has_body(tx, digest):
-                    return False
-            self._disk.remove_file(found.path, found.stamp)
-            return True
-        return False
-
-    def _put_away(self, tx: Tx, found: Found, one: Recorded, outcome: Outcome) -> None:
-        if self.is_alone:
+        is_file = found.what is What.FILE
+        if self.is_alone and not (is_file and self.remover.is_in_log(tx, found)):
             self.remover.put_away(tx, found, one.offset)
+        elif is_file:
+            self.remover.remove(tx, found, self._state.known(tx, one.entry))
         elif found.what is What.DIRECTORY:
-            self._disk.discard(found.path, trash_name(found.path, one))
+            self._disk.discard(path, trash_name(path, one))
             outcome.discarded = True
         else:
-            self._disk.discard(found.path, trash_name(found.path))
+            self._disk.discard(path, trash_name(path))
+        self._state.note(one.entry, None)
+        outcome.written.add(path)
 
     def _undelete(self, tx: Tx, top: Entry | None, offset: Offset, plain: Plain, outcome: Outcome) -> None:
         """From the trash, for what has no versions is nowhere else; what the log has can be written in any case."""

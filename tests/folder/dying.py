@@ -39,17 +39,28 @@ def _do(place: Path, deed: Deed, left: Any) -> None:
 
 
 def _count(left: Any) -> None:
-    def dying(call: Callable[..., Any], *, counts: Callable[..., bool] = lambda *_, **__: True) -> Any:
-        def changing(*args: Any, **options: Any) -> Any:
-            if counts(*args, **options):
-                left.value -= 1
-                if not left.value:
-                    os._exit(KILLED)
+    def changing() -> None:
+        left.value -= 1
+        if not left.value:
+            os._exit(KILLED)
+
+    before_each_change(changing, setattr)
+
+
+def before_each_change(
+    changing: Callable[[], None], set_: Callable[[object, str, Callable[..., Any]], None]
+) -> None:
+    """Have `changing` called just before each call of the system that changes what is on the disk; `set_` is `setattr` or the like."""
+
+    def announced(call: Callable[..., Any], *, changes: Callable[..., bool] = lambda *_, **__: True) -> Any:
+        def calling(*args: Any, **options: Any) -> Any:
+            if changes(*args, **options):
+                changing()
             return call(*args, **options)
 
-        return changing
+        return calling
 
     for name in CHANGES:
-        setattr(os, name, dying(getattr(os, name)))
-    os.open = dying(os.open, counts=lambda _, flags, *__, **___: bool(flags & os.O_CREAT))
-    renaming._CALL = dying(renaming._CALL)
+        set_(os, name, announced(getattr(os, name)))
+    set_(os, "open", announced(os.open, changes=lambda _, flags, *__, **___: bool(flags & os.O_CREAT)))
+    set_(renaming, "_CALL", announced(renaming._CALL))

@@ -13,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Disk, FolderFull, FolderReadOnly, Occupied, OtherDisk, Unreadable, What
+from evstore.disk.disk import (
+    Disk,
+    FolderFailed,
+    FolderFull,
+    FolderReadOnly,
+    Occupied,
+    OtherDisk,
+    Unreadable,
+    What,
+)
 from evstore.errors import EvstoreError, NotFound
 from tests.folder.disks import NOW, ROOT, leftovers, p, stamp_of, write
 from tests.folder.mounts import mounted, remount, without_rights
@@ -321,3 +330,5 @@ def test_the_log_may_be_behind_a_link(root: Path, tmp_path: Path) -> None:
     assert (root / "a.txt").read_bytes() == b"newer" and os.listdir(root) != []
     assert leftovers(root) == [] and os.listdir(tmp_path / "fast") == []
     assert [one.path for one in disk.scan(ROOT).found] == ["a.txt"]
+    with pytest.raises(FolderFailed, match="--db"):
+        disk.sweep()

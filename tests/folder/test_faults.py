@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evstore.disk.errors import FolderFailed
-from evstore.errors import Forbidden
+from evstore.errors import EvstoreError, Forbidden
 from evstore.events import Author
 from evstore.paths import ContentPath
 from tests.folder.both_sides import AUTHOR, LONGEST, BothSides, digest
@@ -84,4 +84,22 @@ async def test_a_fault_of_our_own_is_told_and_mended(
     assert "a fault of our own" in caplog.text
     await both.save("a.txt", b"two")
     await both.agree()
+    await both.close()
+
+
+async def test_without_a_trash_what_the_log_has_is_removed_all_the_same(tmp_path: Path) -> None:
+    both = BothSides(tmp_path)
+    await both.open()
+    for path in ("a", "b"):
+        await both.save(path, path.encode())
+    await both.folder.settled()
+    (both.root / ".evstore/trash").rmdir()
+    (both.root / ".evstore/trash").write_bytes(b"in the way")
+    await both.contents.delete(ContentPath("a"), Author.new(AUTHOR))
+    both.write("b", b"nobody has seen this")
+    both.folder._looks = False
+    with pytest.raises(EvstoreError):
+        await both.contents.delete(ContentPath("b"), Author.new(AUTHOR))
+    both.folder._looks = True
+    assert await both.agree() == {"b": digest(b"nobody has seen this")}
     await both.close()
