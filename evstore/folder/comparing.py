@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
-from evstore.disk.disk import Closed, Disk, Found, Scan, Unreadable, What
+from evstore.disk.disk import Disk, Found, Scan, Unreadable, What
 from evstore.engine.base import Tx
 from evstore.errors import NotFound, Stopped
 from evstore.events import ROOT, Digest, EntryId, Kind
@@ -189,7 +189,7 @@ class _Comparison:
             return None
         try:
             found = self._disk.look(path)
-        except Closed:
+        except Unreadable:
             return None
         return _Place(entry, path) if found is not None and found.what is What.DIRECTORY else None
 
@@ -308,7 +308,7 @@ class _Comparison:
             path = tree.path_of(self._tx, entry)
             try:
                 there = None if path is None else self._disk.look(path)
-            except Closed:
+            except Unreadable:
                 continue  # it stands where nobody may look
             if there is not None and there.what is found.what:
                 continue  # a hard link, or something new under the old name, which keeps the entry

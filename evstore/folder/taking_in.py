@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from evstore.disk.disk import Closed, Disk, Found, What
+from evstore.disk.disk import Disk, Found, Unreadable, What
 from evstore.events import DISK, Author, Kind
 from evstore.folder import to_log
 from evstore.folder.comparing import Comparer, Differences, Gone, Trust
@@ -132,7 +132,7 @@ class TakingIn:
     def _is_as(self, found: Found, again: set[ContentPath], *, only_inode: bool = False) -> bool:
         try:
             there = self._disk.look(found.path)
-        except Closed:
+        except Unreadable:
             there = None
         if there is None or there.what is not found.what or there.stamp.inode != found.stamp.inode:
             again.add(found.path.parent)
@@ -146,7 +146,7 @@ class TakingIn:
     def _is_gone(self, one: Gone, again: set[ContentPath]) -> bool:
         try:
             there = self._disk.look(one.path)
-        except Closed:
+        except Unreadable:
             again.add(one.path.parent)
             return False
         if there is None or (there.what is What.DIRECTORY) != (one.kind is Kind.DIRECTORY):

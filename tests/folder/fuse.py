@@ -39,6 +39,7 @@ NOTHING = (
 )  # OPEN, RELEASE, FSYNC, FLUSH, OPENDIR, RELEASEDIR, FSYNCDIR, ACCESS
 OPENED = bytes(16)
 BAD_SECTOR = b"bad sector"  # what stands after this in a file can't be read
+UNCLEAR = ".unclear"  # a file at the top; nothing can be known of what has the names in it, one a line
 LARGEST = 128 * 1024  # bytes of one write
 MODELESS = "modeless"  # a kind that also has one mode for all files
 
@@ -121,6 +122,9 @@ class Server:
         return self.find(node, text(body)).entry()
 
     def find(self, node: Node, name: str) -> Node:
+        _, unclear = self.nodes[1].names.get(UNCLEAR, ("", self.nodes[1]))
+        if name.encode() in unclear.body.splitlines():
+            raise OSError(errno.EIO, "")
         if same(name) not in node.names:
             raise FileNotFoundError(errno.ENOENT, "")
         return node.names[same(name)][1]

@@ -10,8 +10,8 @@ import pytest
 
 from evstore.disk.disk import Disk, Unreadable
 from evstore.paths import ContentPath
-from tests.folder.both_sides import LONGEST, BothSides
-from tests.folder.fuse import BAD_SECTOR, folding_disk
+from tests.folder.both_sides import LONGEST, BothSides, digest
+from tests.folder.fuse import BAD_SECTOR, UNCLEAR, folding_disk
 
 FAR = 300_000  # bytes that can be read before
 
@@ -47,4 +47,37 @@ async def test_the_rest_is_taken_in(both: BothSides) -> None:
             while name not in await both.tree():
                 await asyncio.sleep(0.02)
     assert sorted(await both.tree()) == ["good", "new", "newer"]
+    await both.close()
+
+
+async def test_what_is_listed_and_nothing_more_can_be_known_of_is_not_gone(both: BothSides) -> None:
+    (both.root / "bad").unlink()
+    await both.open()
+    (both.root / "d").mkdir()
+    for path in ("file", "d/below", "d/seen"):
+        both.write(path, path.encode())
+    before = await both.agree()
+    both.write(UNCLEAR, b"file\nbelow")
+    both.write("new", b"new")
+    both.remove("d/seen")
+    with pytest.raises(OSError, match="Input/output"):
+        (both.root / "file").stat()
+    await both.folder.settled()
+    after = {path: found for path, found in before.items() if path != "d/seen"} | {"new": digest(b"new")}
+    assert await both.tree() == after
+    await both.close()
+    await both.open()
+    await both.folder.settled()
+    assert await both.tree() == after
+    both.write(UNCLEAR, b"d")
+    await both.folder.settled()
+    assert await both.tree() == after
+    both.write("newer", b"newer")
+    after["newer"] = digest(b"newer")
+    both.folder._agenda.add([ContentPath("d")])  # something has happened in it
+    await both.folder.settled()
+    assert await both.tree() == after
+    both.remove(UNCLEAR)
+    assert await both.agree() == after
+    assert await both.events("file") == ["EntryCreated", "FileSaved"]
     await both.close()
