@@ -48,7 +48,7 @@ class Save:
     expected: frozenset[Digest] | None = None  # the file's present digest must be one of these
     present: bool = False  # there must be such a file
     absent: bool = False  # there must be no such file yet
-    executable: bool = False  # a new file is a program
+    executable: bool | None = None  # whether it is a program now; None: as before, and a new one is none
     modified: int | None = None  # the date that it brings along, µs since 1970
     # the bytes, where no versions are kept and `body` tells their number only
     pieces: Iterable[bytes] | None = None
@@ -245,8 +245,9 @@ def save(work: Work, path: ContentPath, wish: Save, *, again: bool = False) -> S
         work.put(wish.body)
     else:
         work.unchanged.append(entry.id)
-    if created:
-        decision += rules.set_executable(entry, wish.executable, known=False)
+    if wish.executable is not None:
+        is_program = modes.is_executable(tx, entry.id)
+        decision += rules.set_executable(entry, wish.executable, known=is_program)
     work.append(decision)
     return Saved(_require(tx, path), created)
 

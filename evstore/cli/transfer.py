@@ -28,9 +28,11 @@ from evstore.cli.output import (
 from evstore.cli.places import PathType, Place, at_place, on_log
 from evstore.config import Config
 from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
+from evstore.engine.base import Tx
 from evstore.errors import Locked
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
+from evstore.projections import modes, tree
 from evstore.store import Store
 from evstore.transfer.exporting import Exported
 from evstore.transfer.exporting import export as export_tree
@@ -42,6 +44,7 @@ from evstore.units import MIB
 
 if TYPE_CHECKING:
     from evstore.http.client import Client
+    from evstore.http.models import Model
 
 HEAD = "HEAD"  # what is checked out
 PIECE = 4 * MIB  # bytes of a file in one request to a server
@@ -80,10 +83,10 @@ def import_(
     branch: str | None,
     as_json: bool,
 ) -> None:
-    """Take in the files of the folder SOURCE, with their dates; new versions of those that are there already.
+    """Take in the files of the folder SOURCE, with their dates and which of them are programs; new versions of those that are there already.
 
-    Files that are there with the same size and date are passed over. While a server runs the files go through it:
-    those with the same bytes are passed over, the others have the date of today, and are no programs.
+    Files that are there with the same size and date are passed over; while a server runs, through which they go then,
+    those with the same bytes.
 
     With --git each commit of the repository SOURCE becomes a step of the history, with its author, dates and
     message; renamed files keep their histories. Of merges the first parent is followed, so what a merge brought
@@ -123,19 +126,20 @@ async def _send(
     sources, report.skipped = await asyncio.to_thread(find, disk, db, max_size)
     for folder in into.lineage:
         await client.make_directory(folder)
-    for done, one in enumerate(sources, 1):
-        try:
-            report.add(await _send_one(client, disk, one, into.child(one.path)))
-        except Unreadable as error:
-            report.skipped.append(Skipped(one.path, error.why))
-        except rules.REFUSALS as error:
-            report.skipped.append(Skipped(one.path, error.message))
-        advance(done, len(sources))
+    async with reading(db) as store:
+        for done, one in enumerate(sources, 1):
+            try:
+                report.add(await _send_one(client, store, disk, one, into.child(one.path)))
+            except Unreadable as error:
+                report.skipped.append(Skipped(one.path, error.why))
+            except rules.REFUSALS as error:
+                report.skipped.append(Skipped(one.path, error.message))
+            advance(done, len(sources))
     return report
 
 
-async def _send_one(client: Client, disk: Disk, one: Found, path: ContentPath) -> Report:
-    """Make a directory, or send a file, unless there is the same at `path` already."""
+async def _send_one(client: Client, store: Store, disk: Disk, one: Found, path: ContentPath) -> Report:
+    """Make a directory, or send a file, unless there is the same at `path` already, which `store` is asked as well."""
     there = await client.look(path)
     if one.what is What.DIRECTORY:
         if there is not None and there["type"] == "directory":
@@ -151,11 +155,23 @@ async def _send_one(client: Client, disk: Disk, one: Found, path: ContentPath) -
     with file:
         if there is not None and there["size"] == found.stamp.size:
             digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-            if there["hash"] == digest.hexdigest():
+            if there["hash"] == digest.hexdigest() and await _has_mode(store, path, there, found):
                 return Report(unchanged=1)
             file.seek(0)
-        await client.upload(path, pieces())
+        await client.upload(path, pieces(), modified=found.modified, executable=found.executable)
     return Report(files=1, bytes=found.stamp.size)
+
+
+async def _has_mode(store: Store, path: ContentPath, there: Model, found: Found) -> bool:
+    """Whether what is there is a program if `found` is one. What has no versions keeps its mode."""
+    if not there.get("versioned", True):
+        return True
+
+    def query(tx: Tx) -> bool:
+        entry = tree.entry_at(tx, path)
+        return entry is not None and modes.is_executable(tx, entry.id) == found.executable
+
+    return await store.read(query)
 
 
 @click.command()

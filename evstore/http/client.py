@@ -13,6 +13,7 @@ import orjson
 from yarl import URL
 
 from evstore.errors import EvstoreError, Forbidden, NotFound, Unavailable
+from evstore.events import format_time
 from evstore.http.errors import STATUS
 from evstore.http.models import Model
 from evstore.paths import ContentPath
@@ -60,18 +61,25 @@ class Client:
         """A directory at `path`; nothing happens when there is one."""
         await self.ask("PUT", f"api/contents/{quote(path)}", {"type": "directory"})
 
-    async def upload(self, path: ContentPath, pieces: AsyncIterator[bytes]) -> None:
-        """Save a file with exactly the bytes of `pieces`, in one request or many; one event at the end."""
+    async def upload(
+        self, path: ContentPath, pieces: AsyncIterator[bytes], *, modified: int, executable: bool
+    ) -> None:
+        """Save a file with exactly the bytes of `pieces`, in one request or many, all of it at the end.
+
+        It was changed at `modified` (µs since 1970), and is a program or not.
+        """
+        extras = {"modified": format_time(modified), "executable": executable}
         number, held = 0, b""
         async for piece in pieces:
             if held:
                 number += 1
-                await self._put(path, held, number)
+                await self._put(path, held, number, extras)
             held = piece
-        await self._put(path, held, LAST if number else None)
+        await self._put(path, held, LAST if number else None, extras)
 
-    async def _put(self, path: ContentPath, data: bytes, number: int | None) -> Model:
-        model: Model = {"type": "file", "format": "base64", "content": base64.b64encode(data).decode()}
+    async def _put(self, path: ContentPath, data: bytes, number: int | None, extras: Model) -> Model:
+        content = base64.b64encode(data).decode()
+        model: Model = {"type": "file", "format": "base64", "content": content, "evstore": extras}
         if number is not None:
             model["chunk"] = number
         return await self.ask("PUT", f"api/contents/{quote(path)}", model)

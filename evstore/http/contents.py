@@ -18,7 +18,15 @@ from evstore.errors import Invalid, NotFound
 from evstore.events import Digest, EntryId, Kind
 from evstore.http import models, outgoing
 from evstore.http.auth import caller
-from evstore.http.incoming import Preconditions, file_bytes, off_loop, parse_model, read_body, to_save
+from evstore.http.incoming import (
+    Preconditions,
+    brought,
+    file_bytes,
+    off_loop,
+    parse_model,
+    read_body,
+    to_save,
+)
 from evstore.http.paths import content_path, visible
 from evstore.http.reply import author, json_object, no_content
 from evstore.http.services import Services, services
@@ -111,7 +119,7 @@ async def _put_chunk(
     occupant, parent = await app.contents.exists(path), await app.contents.exists(path.parent)
     if parent is None or not parent.is_directory:
         raise NotFound(f"No such directory: {path.parent}")
-    content = model["content"]
+    content, extras = model["content"], brought(model)
     data = await off_loop(len(str(content)), lambda: file_bytes(content, model.get("format")))
     by, who = author(request), caller(request)
     uploader = who.identity.username if who.known else who.actor  # names are no ids: many are called Io
@@ -121,10 +129,10 @@ async def _put_chunk(
     with upload.file as file:
         if parent.versioned and app.contents.has_versions(path, size=upload.size):
             body = await ingest(app.store, file, upload.size, by, notebook=path.name.endswith(".ipynb"))
-            wish = Preconditions.of(request).wish(body)
+            wish = extras.applied(Preconditions.of(request).wish(body))
         else:
             body = Body(Digest(b""), upload.size)
-            wish = replace(Preconditions.of(request).wish(body), pieces=blocks(file))
+            wish = replace(extras.applied(Preconditions.of(request).wish(body)), pieces=blocks(file))
         saved = await app.contents.save(path, wish, by)
     return _written(request, saved.entry, status=201 if saved.created else 200)
 

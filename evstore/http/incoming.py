@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from reprlib import repr as shown
 from typing import Any, TypeVar, cast
 
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from evstore import notebooks
 from evstore.contents import Save
+from evstore.disk.found import LATEST
 from evstore.errors import Invalid, TooLarge
 from evstore.events import Digest
 from evstore.log import bodies
@@ -22,6 +24,7 @@ from evstore.notebooks import CellCache
 
 T = TypeVar("T")
 TRUSTED = ".trusted"  # ends the ETag of a notebook that is read as trusted; its bytes are the same
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SMALL = 16 * 1024  # bytes: below this the hop to a thread costs more than the work
 
 
@@ -62,6 +65,41 @@ class Preconditions:
         return Save(
             body=body, trusted=trusted, expected=self.expected, present=self.present, absent=self.absent
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a file brings along besides its bytes, where a model has `evstore`; None: nothing said."""
+
+    modified: int | None = None  # µs since 1970
+    executable: bool | None = None
+
+    def applied(self, wish: Save) -> Save:
+        return replace(wish, modified=self.modified, executable=self.executable)
+
+
+def brought(model: Mapping[str, Any]) -> Brought:
+    """The model's `evstore`: `{"modified": RFC 3339 with its zone, "executable": bool}`, both optional. Raises Invalid."""
+    said = model.get("evstore")
+    if said is None:
+        return Brought()
+    if not isinstance(said, dict):
+        raise Invalid("evstore must be a JSON object.")
+    fields = cast("dict[str, Any]", said)
+    modified, executable = fields.get("modified"), fields.get("executable")
+    if not isinstance(executable, bool | None):
+        raise Invalid("evstore.executable must be true or false.")
+    return Brought(None if modified is None else _microseconds(modified), executable)
+
+
+def _microseconds(text: Any) -> int:
+    try:
+        when = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        when = None
+    if when is None or when.tzinfo is None or when < EPOCH:
+        raise Invalid("evstore.modified must be a time such as 2026-11-22T10:00:00Z, after 1970.")
+    return min((when - EPOCH) // timedelta(microseconds=1), LATEST)
 
 
 async def read_body(request: web.Request, limit: int) -> bytearray:
@@ -116,7 +154,7 @@ def to_save(
         body = bodies.prepare(file_bytes(content, model.get("format")), known, notebook=notebook_name)
     else:
         raise Invalid(f"Unhandled contents type: {shown(kind)}")
-    return Incoming(preconditions.wish(body, trusted=trusted), message)
+    return Incoming(brought(model).applied(preconditions.wish(body, trusted=trusted)), message)
 
 
 def file_bytes(content: Any, format: Any) -> bytes:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.helpers import Server
 
+FILE: dict[str, Any] = {"type": "file", "format": "text", "content": ""}
+
 
 @pytest.mark.parametrize(
     ("method", "path", "body"),
@@ -16,6 +18,13 @@ from tests.helpers import Server
         ("PUT", "api/contents/b.txt", {"copy_from": False}),
         ("PUT", "api/contents/b.txt", {"copy_from": 0, "type": "file", "format": "text", "content": ""}),
         ("PUT", "api/contents/b.txt", {"type": {}}),
+        ("PUT", "api/contents/b.txt", FILE | {"evstore": "now"}),
+        ("PUT", "api/contents/b.txt", FILE | {"evstore": {"executable": 1}}),
+        ("PUT", "api/contents/b.txt", FILE | {"evstore": {"modified": 1}}),
+        ("PUT", "api/contents/b.txt", FILE | {"evstore": {"modified": "yesterday"}}),
+        ("PUT", "api/contents/b.txt", FILE | {"evstore": {"modified": "2026-11-22T10:00:00"}}),
+        ("PUT", "api/contents/b.txt", FILE | {"evstore": {"modified": "1969-12-31T23:59:59Z"}}),
+        ("PUT", "api/contents/b.txt", FILE | {"chunk": 1, "evstore": {"modified": False}}),
         ("POST", "api/contents", {"copy_from": []}),
         ("POST", "api/notebooks", {"copy_from": {}}),
         ("POST", "api/notebooks", {"path": []}),

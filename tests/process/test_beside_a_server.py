@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.process.commands import Served, answer, done, evstore, serving
+from tests.process.conftest import DATE
+
+WHEN = "2023-11-14T22:13:20.123456Z"  # a moment after DATE
 
 
 @pytest.fixture
@@ -83,6 +86,26 @@ def test_import(server: Served, tmp_path: Path) -> None:
     (source / "in" / "empty file").write_text("no longer empty")
     again = answer("import", source, "--to", "from here/é", cwd=server.folder)
     assert (again["files"], again["directories"], again["bytes"], again["unchanged"]) == (2, 0, 18, 3)
+
+
+def test_import_keeps_dates_and_programs(server: Served, tmp_path: Path) -> None:
+    source, to = tmp_path / "source", server.folder / "to"
+    source.mkdir()
+    for name, content, mode in (("run.sh", b"#!/bin/sh\n", 0o755), ("large.bin", bytes(9_000_000), 0o700)):
+        (source / name).write_bytes(content)
+        (source / name).chmod(mode)
+        os.utime(source / name, (DATE, DATE + 0.123456))
+    assert answer("import", source, "--to", "to", cwd=server.folder)["files"] == 2
+    for name in os.listdir(source):
+        assert (to / name).stat().st_mode & 0o111
+        assert (to / name).stat().st_mtime_ns // 1000 == (source / name).stat().st_mtime_ns // 1000
+        assert server.ask("GET", f"api/contents/to/{name}?content=0")["last_modified"] == WHEN
+    assert answer("import", source, "--to", "to", cwd=server.folder)["unchanged"] == 2
+    (source / "run.sh").chmod(0o644)
+    assert answer("import", source, "--to", "to", cwd=server.folder)["files"] == 1
+    assert not (to / "run.sh").stat().st_mode & 0o111
+    assert answer("log", "to/run.sh", cwd=server.folder)["events"][0]["event"] == "ExecutableChanged"
+    assert answer("status", cwd=server.folder)["changed"] == []
 
 
 def test_a_backup_while_it_writes(server: Served, tmp_path: Path) -> None:

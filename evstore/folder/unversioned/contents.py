@@ -153,7 +153,8 @@ class FolderContents(Contents):
             known = replace(there, digest=tag_of(there.stamp))
         rules.expect(known, path, wish.expected, present=wish.present, absent=wish.absent)
         pieces = [wish.body.plain or b""] if wish.pieces is None else wish.pieces
-        await self._do(self._disk.write, path, pieces, wish.modified, new=wish.absent)
+        executable = bool(wish.executable)
+        await self._do(self._disk.write, path, pieces, wish.modified, new=wish.absent, executable=executable)
         return Saved(await self._written(path), created=known is None)
 
     async def _check_on_disk(self, directory: ContentPath, error: EvstoreError) -> None:
