@@ -59,7 +59,7 @@ class Stamp(NamedTuple):
         Whoever changes it gives it another, but where all dates are whole seconds: then it is one that no file has.
         """
         is_coarse = self.mtime_ns % NS == self.ctime_ns % NS == 0
-        return self._replace(ctime_ns=NO_DATE) if is_coarse else self
+        return self.undated() if is_coarse else self
 
     def as_read(self, began: int) -> Stamp:
         """By which a file is known that was read from `began` (ns since 1970) on.

@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from evstore.contents import Save
 from evstore.disk import found as found_module
-from evstore.disk.disk import Disk
+from evstore.disk.disk import Changed, Disk
 from evstore.disk.found import NS, Stamp
+from evstore.errors import Conflict
 from evstore.events import Author, Digest
+from evstore.folder.unversioned.contents import FolderContents
 from evstore.folder.unversioned.files import Unversioned
 from evstore.ignoring.ignore import IGNORE_FILE, Ignore
+from evstore.log import bodies
 from evstore.paths import ContentPath
-from tests.folder.both_sides import AUTHOR, BothSides, digest
+from tests.folder.both_sides import AUTHOR, MAX_SIZE, BothSides, digest
 
 MEGABYTE = 1_000_000
 
@@ -145,3 +149,34 @@ async def test_a_file_changes_just_before_it_is_removed(
     monkeypatch.setattr(both.folder._state, "known", and_then)
     await both.contents.delete(p("f.txt"), me())
     assert digest(b"somebody's") in everywhere(both)
+
+
+@pytest.mark.parametrize("expects", ["its tag", "something", "what the log has"])
+async def test_a_file_without_versions_changes_just_before_it_is_saved(
+    both: BothSides, monkeypatch: pytest.MonkeyPatch, expects: str
+) -> None:
+    """Who says what he expects there, writes over nothing else; nor is anything written over that the log should have."""
+    size = 3 if expects != "what the log has" else MAX_SIZE + 1
+    both.write(IGNORE_FILE, b"*.tmp" if size == 3 else b"")
+    both.write("f.tmp", b"one")
+    await both.folder.settled()
+    contents = FolderContents(both.store, both.folder, largest=MEGABYTE)
+    there = (await contents.get(p("f.tmp"))).entry
+    write = both.folder.unversioned.write
+
+    def and_then(*args: object, **options: object) -> object:
+        in_place(both.root / "f.tmp", b"somebody's")
+        return write(*args, **options)
+
+    monkeypatch.setattr(both.folder.unversioned, "write", and_then)
+    body = bodies.prepare(bytes(size), both.store.known, notebook=False)
+    match expects:
+        case "its tag":
+            wish = Save(body=body, expected=frozenset([Digest(bytes.fromhex(there.tag))]))
+        case "something":
+            wish = Save(body=body, present=True)
+        case _:
+            wish = Save(body=body)
+    with pytest.raises((Conflict, Changed)):
+        await contents.save(p("f.tmp"), wish, me())
+    assert (both.root / "f.tmp").read_bytes() == b"somebody's"

@@ -18,7 +18,8 @@ from typing import TypeVar
 
 from evstore import naming, rules
 from evstore.contents import Contents, Found, Listing, Save, Saved
-from evstore.disk.errors import Closed, FolderGone, NoVersions, Unreadable
+from evstore.disk.errors import Changed, Closed, FolderGone, NoVersions, Unreadable
+from evstore.disk.looking import Replacing
 from evstore.entry import Entry
 from evstore.errors import EvstoreError, Invalid, NotFound
 from evstore.events import Author, Offset
@@ -148,14 +149,29 @@ class FolderContents(Contents):
                 return await super().save(path, wish, author)
             except NOT_IN_LOG as error:
                 await self._check_on_disk(path.parent, error)
-        known = await super().exists(path)
-        if known is None and (there := await self._find(path)) is not None:
-            known = replace(there, digest=tag_of(there.stamp))
-        rules.expect(known, path, wish.expected, present=wish.present, absent=wish.absent)
+        known, replacing = await self._expected(path, wish)
         pieces = [wish.body.plain or b""] if wish.pieces is None else wish.pieces
         executable = bool(wish.executable)
-        await self._do(self._disk.write, path, pieces, wish.modified, new=wish.absent, executable=executable)
+        try:
+            await self._do(
+                self._disk.write, path, pieces, wish.modified, replacing=replacing, executable=executable
+            )
+        except Changed:
+            await self._expected(path, wish)
+            raise
         return Saved(await self._written(path), created=known is None)
+
+    async def _expected(self, path: ContentPath, wish: Save) -> tuple[Entry | None, Replacing]:
+        """What is there, and what may be written over without a version: anything, unless the log has it, or it was asked for something. Raises Conflict."""
+        there = await self._do(self._disk.stamp, path)
+        known = await super().exists(path)
+        is_in_log = known is not None
+        if known is None and (found := await self._find(path)) is not None:
+            known, there = replace(found, digest=tag_of(found.stamp)), found.stamp
+        rules.expect(known, path, wish.expected, present=wish.present, absent=wish.absent)
+        if wish.absent or there is None:
+            return known, "nothing" if wish.absent else "anything"
+        return known, there if is_in_log or wish.present or wish.expected is not None else "anything"
 
     async def _check_on_disk(self, directory: ContentPath, error: EvstoreError) -> None:
         """Raise `error`, with which the log has refused, unless the directory has no versions, or is behind a link."""
@@ -241,7 +257,7 @@ class FolderContents(Contents):
             is_on_disk = isinstance(original, OnDisk)
             pieces = self._disk.pieces(original) if is_on_disk else [(await super().read(original))[1]]
             executable = await self._is_executable(original)
-            await self._do(self._disk.write, path, pieces, new=True, executable=executable)
+            await self._do(self._disk.write, path, pieces, replacing="nothing", executable=executable)
             return await self._written(path)
         assert isinstance(original, OnDisk)
         with await self._do(self._disk.open, original, 0) as file:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from evstore import naming
 from evstore.disk.disk import Changed, Closed, Disk, Found, Stamp, What
+from evstore.disk.looking import Replacing
 from evstore.errors import NotFound, TooLarge, Unprocessable
 from evstore.events import Digest
 from evstore.folder.unversioned.entries import OnDisk, on_disk
@@ -91,6 +92,11 @@ class Unversioned:
         if found.what is What.OTHER:
             return None
         return None if self._is_for_log(found) else on_disk(path, found, linked=False)
+
+    def stamp(self, path: ContentPath) -> Stamp | None:
+        """That of what is at `path` itself. Raises as `find`."""
+        found = self._disk.look(path)
+        return None if found is None else found.stamp
 
     def beside(self, directory: ContentPath, known: Container[str]) -> tuple[list[OnDisk], bool]:
         """What a directory of the log holds besides the names that the log has (`known`).
@@ -215,16 +221,15 @@ class Unversioned:
         pieces: Pieces,
         modified: int | None = None,
         *,
-        new: bool = False,
+        replacing: Replacing = "anything",
         executable: bool = False,
     ) -> None:
-        """Give the file these bytes, changed at `modified` (µs since 1970; None: now). With `new`, raises Changed when something is there.
+        """Give the file these bytes, changed at `modified` (µs since 1970; None: now). `replacing` is as for `Disk.write`.
 
         A new file is a program if `executable`. It is on stable storage afterwards: what the log has not is nowhere else. Raises as `Disk.write`, Forbidden for links.
         """
         self.links.check_way(path)
         moment = time.time_ns() // 1000 if modified is None else modified
-        replacing = "nothing" if new else "anything"
         self._disk.write(
             path, pieces, modified=moment, replacing=replacing, durable=True, executable=executable
         )
@@ -244,7 +249,7 @@ class Unversioned:
                 self.make_directory(path)
                 return path
             with suppress(Changed):  # somebody was faster
-                self.write(path, pieces, new=True)
+                self.write(path, pieces, replacing="nothing")
                 return path
 
     def _taken(self, directory: ContentPath) -> Callable[[str], bool]:
