@@ -6,7 +6,7 @@ append, answer with the entry as it is afterwards.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,7 +103,7 @@ class Contents:
     def check_way(self, path: ContentPath) -> None:
         """Before a save: raise NotFound when something without versions, as a link, is on the way to `path`, whatever the log has had there."""
 
-    def mark(self, path: ContentPath) -> tuple[int, int] | None:
+    def mark(self, path: ContentPath) -> Hashable:
         """What changes with a directory's members where that can happen without an event; None when there is nothing such."""
         return None
 

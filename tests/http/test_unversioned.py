@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import resource
+import time
 from pathlib import Path
 from random import Random
 from urllib.parse import quote
@@ -16,7 +17,9 @@ import aiohttp
 import pytest
 
 from evstore import naming, notebooks
+from evstore.disk import found as found_module
 from evstore.disk.disk import Disk
+from evstore.disk.found import NS, Stamp
 from evstore.folder.unversioned.entries import SETTLED
 from evstore.ignoring.ignore import Ignore
 from evstore.paths import ContentPath
@@ -24,6 +27,8 @@ from tests.helpers import Server
 from tests.http.unversioned import KEYS, KIB, LIMIT, events, fill, folder, listed, model, put, server
 
 __all__ = ["folder", "server"]
+
+OLD = 315_532_800  # seconds since 1970
 
 
 # -- listing ---------------------------------------------------------------------------
@@ -53,6 +58,33 @@ async def test_only_their_models_have_another_key(server: Server, folder: Path) 
     assert (found["versioned"], found["writable"], found["size"], found["type"]) == (False, True, 4, "file")
     assert found["last_modified"] >= "20" and found["path"] == "data/deep/y.csv"
     assert set(await model(server, "a.py")) == KEYS
+
+
+async def test_a_directory_whose_date_is_set_back_is_listed_anew(server: Server, folder: Path) -> None:
+    """As `tar x` and `rsync -t` do, once they have filled it."""
+    fill(folder)
+    kept = folder / "kept"
+    for name in ("", "new.secret", "newer.secret"):
+        (kept / name).touch()
+        os.utime(kept, (OLD, OLD))
+        await asyncio.sleep(0.1)  # so that nothing speaks against remembering it
+        for _ in range(2):
+            assert (name in await listed(server, "kept")) is bool(name)
+
+
+async def test_what_comes_within_the_same_tick_is_listed(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that knows only whole seconds, or every second one."""
+    fill(folder)
+    of, now = Stamp.of, time.time_ns() // NS * NS
+    monkeypatch.setattr(Stamp, "of", lambda found: of(found)._replace(mtime_ns=now, ctime_ns=now))
+    monkeypatch.setattr(found_module, "COARSE_TICK", 3600 * NS)
+    await listed(server, "kept")
+    await asyncio.sleep(0.2)  # what is in the log is told
+    await listed(server, "kept")
+    (folder / "kept" / "new.secret").touch()
+    assert "new.secret" in await listed(server, "kept")
 
 
 async def test_a_listing_is_never_stale(server: Server, folder: Path) -> None:

@@ -19,6 +19,7 @@ from typing import TypeVar
 from evstore import naming, rules
 from evstore.contents import Contents, Found, Listing, Save, Saved
 from evstore.disk.errors import Changed, Closed, FolderGone, NoVersions, Unreadable
+from evstore.disk.found import Stamp
 from evstore.disk.looking import Replacing
 from evstore.entry import Entry
 from evstore.errors import EvstoreError, Invalid, NotFound
@@ -38,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 NEVER = Offset(-1)  # where something is shown that changes without an event
-QUIET = 100_000_000  # ns: a directory that was changed later may be changed again without another date
 NOT_IN_LOG = (NotFound, NoVersions)
 
 
@@ -81,12 +81,12 @@ class FolderContents(Contents):
                 raise Invalid(f"{path} is not a directory.") from None
             return Listing(there, [*await asyncio.to_thread(self._disk.members, there)], NEVER)
         names = frozenset(member.name for member in listing.members)
-        changed = self.mark(path)
+        began, mark = time.time_ns(), self.mark(path)
         try:
             more, passing = await asyncio.to_thread(self._disk.beside, path, names)
         except (NotFound, Unreadable, FolderGone):  # what the log has, can be shown all the same
             return listing._replace(offset=NEVER)
-        if passing or changed is None or time.time_ns() - changed[0] < QUIET:
+        if passing or mark is None or mark.as_read(began) != mark:  # or the next change could look the same
             listing = listing._replace(offset=NEVER)
         if not more:
             return listing
@@ -98,12 +98,12 @@ class FolderContents(Contents):
     def check_way(self, path: ContentPath) -> None:
         self._disk.check_directories(path)
 
-    def mark(self, path: ContentPath) -> tuple[int, int] | None:
+    def mark(self, path: ContentPath) -> Stamp | None:
         try:
             found = os.lstat(f"{self._folder.unversioned.root}/{path}")
         except (OSError, ValueError):
             return None
-        return (found.st_mtime_ns, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+        return Stamp.of(found) if stat.S_ISDIR(found.st_mode) else None
 
     async def exists(self, path: ContentPath) -> Entry | None:
         return await super().exists(path) or await self._find(path)
