@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -17,6 +18,11 @@ class Span(NamedTuple):
 
     start: int
     stop: int
+
+
+def fleeting() -> str:
+    """Ends the tag of what may change without getting another one: nobody is told later that it is still the same."""
+    return f".{secrets.token_hex(4)}"
 
 
 def refusal(request: web.Request, etag: str, modified: int) -> int | None:

@@ -14,6 +14,7 @@ from aiohttp import web
 from evstore.entry import Entry
 from evstore.errors import Forbidden
 from evstore.http import conditions
+from evstore.http.conditions import fleeting
 from evstore.http.paths import readable
 from evstore.http.policy import content_security_policy
 from evstore.http.reply import moment
@@ -104,7 +105,7 @@ def _headers(request: web.Request, entry: Entry) -> dict[str, str]:
         "Content-Type": mimetype_of(entry.name),
         "Content-Security-Policy": sandboxed(services(request).config.base_url),
         "Last-Modified": formatdate(entry.modified // 1_000_000, usegmt=True),
-        "ETag": f'{"" if entry.settled else "W/"}"{entry.tag}"',
+        "ETag": f'"{entry.tag}"' if entry.settled else f'W/"{entry.tag}{fleeting()}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": f"private, max-age={TEN_YEARS}" if lasting else "no-cache",
     }

@@ -14,6 +14,7 @@ from evstore.entry import Entry
 from evstore.errors import Invalid
 from evstore.http import models
 from evstore.http.cache import LISTING, Reply
+from evstore.http.conditions import fleeting
 from evstore.http.incoming import TRUSTED, off_loop
 from evstore.http.paths import readable
 from evstore.http.reply import flag, moment
@@ -124,7 +125,8 @@ def headers_of(entry: Entry, *, trusted: bool = False) -> dict[str, str]:
     """When it was changed last, and the tag that a conditional save gives back."""
     headers = {"Last-Modified": formatdate(entry.modified / 1_000_000, usegmt=True)}
     if not entry.is_directory:
-        mark = TRUSTED if trusted else ""  # what is read of a trusted notebook says so in its cells
+        # what is read of a trusted notebook says so in its cells
+        mark = TRUSTED if trusted else "" if entry.settled else fleeting()
         headers["ETag"] = f'"{entry.tag}{mark}"'
     return headers
 

@@ -20,6 +20,7 @@ from evstore import naming, notebooks
 from evstore.disk import found as found_module
 from evstore.disk.disk import Disk
 from evstore.disk.found import NS, Stamp
+from evstore.folder.unversioned import entries
 from evstore.folder.unversioned.entries import SETTLED
 from evstore.ignoring.ignore import Ignore
 from evstore.paths import ContentPath
@@ -195,6 +196,25 @@ async def test_conditional_reading(server: Server, folder: Path) -> None:
     os.utime(folder / "data" / "x.txt", (1e9, 1e9))
     for path, tag in tags.items():
         assert (await server.fetch("GET", path, headers={"If-None-Match": tag})).status == 200
+
+
+async def test_what_changes_within_the_same_tick_is_not_taken_for_the_same(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(folder)
+    stamp, file = Stamp(7, 8, 9, 10), folder / "data" / "x.txt"
+    monkeypatch.setattr(Stamp, "of", lambda found: stamp)
+    paths = ("/api/contents/data/x.txt", "/files/data/x.txt")
+    monkeypatch.setattr(entries, "SETTLED", time.time() + 3600)
+    tags = {path: (await server.fetch("GET", path)).headers["ETag"] for path in paths}
+    file.write_text("changed")
+    for settled in (time.time() + 3600, 0):
+        monkeypatch.setattr(entries, "SETTLED", settled)
+        for path, tag in tags.items():
+            reply = await server.fetch("GET", path, headers={"If-None-Match": tag})
+            assert reply.status == 200 and "changed" in reply.text
+    tag = tags["/api/contents/data/x.txt"]
+    assert (await put(server, "data/x.txt", "saved", **{"If-Match": tag})).status == 200
 
 
 async def test_files(server: Server, folder: Path) -> None:
