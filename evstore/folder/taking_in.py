@@ -16,6 +16,7 @@ from evstore.folder.comparing import Comparer, Differences, Gone, Trust
 from evstore.folder.following import Following
 from evstore.folder.lots import Lot, lots
 from evstore.folder.reading import Read, read
+from evstore.folder.room import Room
 from evstore.folder.state import State
 from evstore.folder.to_log import Taken
 from evstore.folder.turns import Turns
@@ -38,6 +39,7 @@ class TakingIn:
         state: State,
         comparer: Comparer,
         following: Following,
+        room: Room,
         rules_changed: Callable[[], None],
     ) -> None:
         self._store = store
@@ -46,6 +48,7 @@ class TakingIn:
         self._state = state
         self._comparer = comparer
         self._following = following
+        self._room = room
         self._rules_changed = rules_changed
 
     async def take(
@@ -65,8 +68,11 @@ class TakingIn:
         again = set(found.busy)
         if found.any:
             author = Author.new(ACTOR)
-            files = [one.found for one in found.appeared if one.found.what is What.FILE]
-            files += [one.found for one in found.changed]
+            appeared = [one for one in found.appeared if one.found.what is What.FILE]
+            files = [one.found for one in appeared if one.was is not None]  # the log has these bytes
+            files += self._room.fitting(
+                [one.found for one in found.changed], [one.found for one in appeared if one.was is None]
+            )
             bodies = await read(self._store, self._disk, files, author, hurry=hurry)
             again.update(path.parent for path in bodies.busy)
             _tell(bodies.failed)

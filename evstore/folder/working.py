@@ -27,6 +27,7 @@ from evstore.folder.emptying import Emptying
 from evstore.folder.following import Following
 from evstore.folder.looking import Looking
 from evstore.folder.power_loss import PowerLoss
+from evstore.folder.room import Room
 from evstore.folder.state import Noted, State
 from evstore.folder.taking_in import ACTOR, TakingIn
 from evstore.folder.to_disk import Outcome, Writer
@@ -43,7 +44,7 @@ from evstore.watching.watcher import Watcher
 logger = logging.getLogger(__name__)
 
 NOTE_EVERY = 1.0  # seconds after which the table hears of what is known
-RETRY = 30.0  # seconds after which it is tried again to write what could not be written
+RETRY = 30.0  # seconds after which it is tried again to write, or to take in, what there was no room for
 PAUSE = 2.0  # seconds until it is tried again to take in what could not be taken in
 ROOT_PATH = ContentPath("")
 
@@ -121,7 +122,8 @@ class WorkingFolder:
         self._is_open = True
         own = own_files(self._disk.root, self._db)
         self._ignore = Ignore(self._disk, max_size=self._max_size, own=own)
-        self.unversioned = Unversioned(self._disk, self._ignore, own)
+        self._room = Room(self._db)
+        self.unversioned = Unversioned(self._disk, self._ignore, own, self._room.lacks)
         self._state = State()
         self._comparer = Comparer(self._disk, self._state, self._ignore)
         self._writer = Writer(self._disk, self._state, self._comparer.is_left_out)
@@ -134,6 +136,7 @@ class WorkingFolder:
             self._state,
             self._comparer,
             self._following,
+            self._room,
             self._rules_changed,
         )
         self._looking = Looking(
@@ -207,6 +210,7 @@ class WorkingFolder:
     async def _try_again(self) -> None:
         if self._following.unwritten:
             await self._turns.whole(self._in_turn(self._following.try_again))
+        self._agenda.add(self._room.due())
 
     # -- disk -> log -------------------------------------------------------------------
 

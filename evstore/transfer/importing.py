@@ -8,7 +8,6 @@ what the log has already, with the same size and date, is not even read.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from evstore.entry import Entry
 from evstore.errors import Exists, Full, NotFound
 from evstore.events import Author, EntryId, Kind, new_id
 from evstore.folder.reading import Read, Reading, read
+from evstore.folder.room import Room
 from evstore.ignoring import ignore as ignoring
 from evstore.ignoring.ignore import Ignore
 from evstore.ignoring.own import own_files
@@ -159,14 +159,15 @@ def _find(disk: Disk, ignore: Ignore, max_size: int) -> tuple[list[Found], list[
 
 
 def _check_room(sources: Iterable[Found], folder: Path, db: Path) -> None:
-    """Raise Full when the log's disk would have no room left if the files were random bytes."""
+    """Raise Full when the log's disk would have no room left if the files could not be compressed."""
     needed = sum(one.stamp.size for one in sources if one.what is What.FILE)
-    free = shutil.disk_usage(db.parent).free
-    if needed > free:
+    room = Room(db).bytes()
+    if needed > room:
         raise Full(
-            f"The files in {folder} have {needed / MEGABYTE:,.0f} MB, and the disk where their versions would be kept, "
-            f"in {db}, has {free / MEGABYTE:,.0f} MB free. Nothing was taken in. Name a place on another disk with --db, "
-            f"or leave out large files with --max-versioned-size, or what needs no versions with an .evstoreignore file."
+            f"The files in {folder} have {needed / MEGABYTE:,.0f} MB, and there is room for {room / MEGABYTE:,.0f} MB "
+            f"on the disk where their versions would be kept, in {db}. Nothing was taken in. Name a place on another "
+            f"disk with --db, or leave out large files with --max-versioned-size, or what needs no versions with an "
+            f".evstoreignore file."
         )
 
 

@@ -30,15 +30,23 @@ from evstore.units import MIB
 BLOCK = MIB  # bytes read at a time
 DIGESTS = 1000  # files of which the digest is remembered
 LINK = "it is reached by a symbolic link"
+NO_ROOM = "there is too little room for versions of it where the log is"
 Pieces = Iterable[bytes]
 
 
 class Unversioned:
     """The part of a folder that the log has not. Threads may share it."""
 
-    def __init__(self, disk: Disk, ignore: Ignore, own: Callable[[ContentPath], bool]) -> None:
-        """`own` tells evstore's files, which are never shown."""
+    def __init__(
+        self,
+        disk: Disk,
+        ignore: Ignore,
+        own: Callable[[ContentPath], bool],
+        lacks_room: Callable[[ContentPath], bool] = lambda path: False,
+    ) -> None:
+        """`own` tells evstore's files, which are never shown; `lacks_room` those that the log had no room for."""
         self._disk = disk
+        self._lacks_room = lacks_room
         self._ignore = ignore
         self.links = Links(disk, own)
         self._digests: OrderedDict[tuple[ContentPath, Stamp], Digest] = OrderedDict()
@@ -64,6 +72,8 @@ class Unversioned:
             is_directory = there.what is What.DIRECTORY
             size = max(size, there.stamp.size)
         reason = self._ignore.why(path, is_directory=is_directory, size=size)
+        if reason is None and self._lacks_room(path):
+            return NO_ROOM
         return None if reason is None else reason.text
 
     def _there(self, path: ContentPath) -> Found | None:
@@ -120,6 +130,8 @@ class Unversioned:
         """Whether the log will have it in a moment."""
         is_directory = found.what is What.DIRECTORY
         if self._ignore.why(found.path, is_directory=is_directory, size=found.stamp.size) is not None:
+            return False
+        if self._lacks_room(found.path):
             return False
         try:
             self.check_readable(found.path)
