@@ -14,6 +14,7 @@ from evstore.checkpoints import Checkpoints
 from evstore.cli.access import reading
 from evstore.cli.output import json_option, local_time, print_json, print_table
 from evstore.cli.places import PathType, on_log
+from evstore.contents import Contents
 from evstore.events import (
     CheckpointCreated,
     CheckpointDeleted,
@@ -162,6 +163,7 @@ def checkpoints(db: Path, path: ContentPath, as_json: bool) -> None:
 
 async def _checkpoints(db: Path, path: ContentPath, as_json: bool) -> None:
     async with reading(db) as store:
+        await Contents(store).get(path)  # raises NotFound
         found = await Checkpoints(store).list(path)
     if as_json:
         print_json([models.checkpoint(one) | {"label": one.label} for one in found])

@@ -138,6 +138,14 @@ def on_log(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(place: Place, **rest: Any) -> None:
         place.check_log()
-        command(db=place.db, **rest)
+        try:
+            command(db=place.db, **rest)
+        except NotFound as error:
+            # here, because it needs much that most commands don't
+            from evstore.cli.explaining import explain
+
+            paths = [one for one in rest.values() if isinstance(one, ContentPath)]
+            better = explain(place.top, place.db, paths[0]) if paths else None
+            raise NotFound(better or error.message) from None
 
     return run

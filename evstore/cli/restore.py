@@ -13,11 +13,13 @@ from evstore.cli.access import reading, writing
 from evstore.cli.moments import HELP, MomentType
 from evstore.cli.output import count, json_option, print_json, printable
 from evstore.cli.places import PathType, Typed, on_log
-from evstore.errors import NotFound
+from evstore.engine.base import Tx
+from evstore.errors import Conflict, NotFound
 from evstore.events import EntryId
-from evstore.history import History
+from evstore.history import FAR
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
+from evstore.projections import history, tree
 
 
 @click.command()
@@ -69,12 +71,15 @@ class PathOrEntry(PathType):
 @json_option
 @on_log
 def undelete(db: Path, what: ContentPath | EntryId, to: ContentPath | None, as_json: bool) -> None:
-    """Bring back what was deleted at PATH, with its history; or the ENTRY that `evstore deleted` lists."""
+    """Bring back what was deleted at PATH, with its history; or the ENTRY that `evstore deleted` lists.
+
+    PATH may have been in a folder that was deleted: with --to it comes back alone.
+    """
     asyncio.run(_undelete(db, what, to, as_json))
 
 
 async def _undelete(db: Path, what: ContentPath | EntryId, to: ContentPath | None, as_json: bool) -> None:
-    entry = await _deleted_at(db, what) if isinstance(what, ContentPath) else what
+    entry = await _find_deleted(db, what, to) if isinstance(what, ContentPath) else what
     async with writing(db) as log:
         path = await log.undelete(entry, to)
     if as_json:
@@ -83,10 +88,29 @@ async def _undelete(db: Path, what: ContentPath | EntryId, to: ContentPath | Non
         click.echo(f"It is at {printable(path)} again.")
 
 
-async def _deleted_at(db: Path, path: ContentPath) -> EntryId:
-    """What was deleted last at `path`."""
+async def _find_deleted(db: Path, path: ContentPath, to: ContentPath | None) -> EntryId:
     async with reading(db) as store:
-        for one in await History(store).deleted(path.parent):
-            if one.path == path:
-                return one.entry
+        entry = await store.read(lambda tx: _deleted_at(tx, path))
+        if to is None:
+            await store.read(lambda tx: _check_parent(tx, path))
+        return entry
+
+
+def _deleted_at(tx: Tx, path: ContentPath) -> EntryId:
+    """What was deleted last at `path`, by itself or with a folder above it."""
+    for deletion in history.deletions(tx, FAR, FAR):
+        entry = tree.entry_at(tx, path, deletion.offset - 1)
+        where = tree.path_of(tx, deletion.entry, deletion.offset - 1)
+        is_it = where is not None and (path == where or path.is_below(where))
+        if is_it and entry is not None and tree.by_id(tx, entry.id) is None:
+            return entry.id
     raise NotFound(f"Nothing that was deleted was at {path}; `evstore deleted` lists what was.")
+
+
+def _check_parent(tx: Tx, path: ContentPath) -> None:
+    for folder in path.lineage[:-1]:
+        if tree.entry_at(tx, folder) is None:
+            raise Conflict(
+                f"The folder {folder} is gone as well: undelete that, with all that was in it, or say with --to where "
+                f"{path.name} shall be."
+            )

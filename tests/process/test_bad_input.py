@@ -123,6 +123,7 @@ def test_no_log(folder: Path, command: str) -> None:
         ("diff sub --from 9", "sub is a directory; only files can be compared."),
         ("diff sub/b.txt --from 4", "sub/b.txt did not exist yet at offset 4."),
         ("restore nothing.txt --at 9", "There was no nothing.txt at offset 9."),
+        ("checkpoints nothing.txt", "No such file or directory: nothing.txt"),
         ("undelete a.txt", "Nothing that was deleted was at a.txt; `evstore deleted` lists what was."),
         ("undelete 01234567-89ab-7def-8123-456789abcdef", "There is no entry with that id."),
         ("import nowhere", "The folder nowhere does not exist."),
@@ -147,6 +148,28 @@ def test_what_can_not_be_done(folder: Path, command: str, sentence: str) -> None
     before = content_of(log_of(folder))
     assert refusal(command, folder) == (1, f"Error: {sentence}\n")
     assert content_of(log_of(folder)) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("link", "link has no versions: it is a symbolic link."),
+        ("pipe", "pipe has no versions: it is no regular file."),
+        ("sub/x.tmp", "sub/x.tmp has no versions: .evstoreignore names it in line 1."),
+        (".hidden", ".hidden has no versions: its name begins with a dot, or that of a folder above it."),
+        ("new.py", "new.py is on the disk, and not in the log yet: `evstore serve` takes it in."),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", ["show", "log", "diff --from 3", "restore --at 3", "undelete", "export out --path"]
+)
+def test_what_is_on_the_disk_alone(folder: Path, command: str, path: str, says: str) -> None:
+    (folder / "link").symlink_to("a.txt")
+    os.mkfifo(folder / "pipe")
+    (folder / ".evstoreignore").write_text("*.tmp\n")
+    for name in ("sub/x.tmp", ".hidden", "new.py"):
+        (folder / name).write_text("x")
+    assert refusal(f"{command} {path}", folder) == (1, f"Error: {says}\n")
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,26 @@ def test_deleted_and_undelete(folder: Path) -> None:
     assert done("show", "elsewhere/b.txt", cwd=folder) == "below\n"
 
 
+def test_undelete_out_of_a_folder_that_was_deleted(folder: Path) -> None:
+    done("restore", "/", "--at", 4, cwd=folder)  # before there was sub
+    assert [one["path"] for one in answer("deleted", cwd=folder)["deleted"]] == ["sub"]
+    result = evstore("undelete", "sub/b.txt", cwd=folder)
+    told = "The folder sub is gone as well: undelete that, with all that was in it, or say with --to where b.txt shall be."
+    assert (result.returncode, result.stderr) == (1, f"Error: {told}\n")
+    assert answer("undelete", "sub/b.txt", "--to", "back.txt", cwd=folder) == {"path": "back.txt"}
+    assert done("show", "back.txt", cwd=folder) == "below\n"
+    assert [one["event"] for one in answer("log", "back.txt", cwd=folder)["events"]] == [
+        "EntryUndeleted",
+        "FileSaved",
+        "EntryCreated",
+    ]
+    assert evstore("undelete", "sub/b.txt", "--to", "again.txt", cwd=folder).returncode == 1
+    assert done("undelete", "sub", cwd=folder) == "It is at sub again.\n"
+    assert done("show", "sub/raw.bin", "--json", cwd=folder)
+    assert evstore("show", "sub/b.txt", cwd=folder).returncode == 1
+    assert done("verify", cwd=folder).startswith("All is well")
+
+
 def test_export_is_byte_for_byte_and_has_the_dates(folder: Path, tmp_path: Path) -> None:
     told = done("export", tmp_path / "now", cwd=folder)
     names = ("a.txt", "n.ipynb", "sub/b.txt", "sub/raw.bin")
