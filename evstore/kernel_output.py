@@ -28,7 +28,7 @@ from weakref import WeakKeyDictionary
 from evstore import notebooks
 from evstore.contents import Contents, Found, Save
 from evstore.errors import Conflict, EvstoreError, NotFound
-from evstore.events import Author, EntryId
+from evstore.events import Author, CommandId, EntryId, FileRestored, FileSaved, Recorded
 from evstore.kernels.execution import NEVER, Execution, State
 from evstore.kernels.executions import digest_of
 from evstore.kernels.kernel import Kernel
@@ -56,7 +56,7 @@ ENDING = 15.0  # seconds that it may take to end a kernel, which interrupts what
 PAUSE = 0.1  # seconds; the sessions hear of a rename right after it
 
 AGAIN = 5.0  # seconds after which what could not be saved is tried again; then twice as long, and so on
-REMEMBERED = 1000  # own writes
+REMEMBERED = 100_000  # files of which it is remembered when somebody has saved them
 
 Paths = Callable[[], list[ContentPath]]
 
@@ -85,7 +85,7 @@ class Read:
     path: ContentPath
     found: Found
     document: Document
-    saved_at: int  # by anybody else than this module: µs since 1970
+    saved_at: float  # by anybody else than this module, in the loop's time; long ago if not since the start
 
 
 @dataclass(slots=True)
@@ -132,10 +132,12 @@ class KernelOutput:
         self._stopping = stopping  # set when the server is being stopped
         self._left: list[tuple[list[Execution], list[ContentPath]]] = []  # by kernels that have ended
         self._wake = asyncio.Event()
-        # Our writes, and when somebody else had written last.
-        self._ours = OrderedDict[tuple[EntryId, int], int]()
+        self._ours: set[CommandId] = set()  # our writes that are on their way
+        # when somebody else has written last, in the loop's time: other clocks may be set back
+        self._saved = OrderedDict[EntryId, float]()
         self._schedules: WeakKeyDictionary[Execution, Schedule] = WeakKeyDictionary()
         kernels.on_end(self._kernel_ended)
+        store.subscribe(self._heard)
 
     async def run(self) -> None:
         """Write what is due, until cancelled."""
@@ -204,6 +206,15 @@ class KernelOutput:
         if left:
             self._left.append((left, paths))
             self._wake.set()
+
+    def _heard(self, recorded: Sequence[Recorded]) -> None:
+        now = asyncio.get_running_loop().time()
+        for one in recorded:
+            if isinstance(one.event, FileSaved | FileRestored) and one.command not in self._ours:
+                self._saved[one.entry] = now
+                self._saved.move_to_end(one.entry)
+        while len(self._saved) > REMEMBERED:
+            self._saved.popitem(last=False)
 
     def _schedule(self, execution: Execution) -> Schedule:
         return self._schedules.setdefault(execution, Schedule())
@@ -309,7 +320,7 @@ class KernelOutput:
         entry = found.entry
         body = b"" if entry.is_directory else await self._store.body(entry.digest)
         document = await asyncio.to_thread(Document, body)
-        saved_at = self._ours.get((entry.id, entry.modified), entry.modified)
+        saved_at = self._saved.get(entry.id, NEVER)
         return Read(path, found, document, max(saved_at, self._store.confirmed_at(entry.id)))
 
     def _home(self, part: Part, documents: list[Read]) -> Read | None:
@@ -323,6 +334,7 @@ class KernelOutput:
                 read.found.entry.id == home,
                 digest_of(read.document.source(part.cell)) == source,
                 read.saved_at,
+                read.found.entry.modified,
             ),
             default=None,
         )
@@ -336,10 +348,12 @@ class KernelOutput:
             trusted = read.found.trusted or is_harmless  # the user's own kernel has made these outputs
             expected = frozenset(() if entry.digest is None else (entry.digest,))
             wish = Save(body=body, trusted=trusted, expected=expected, present=True)
-            saved = await self._contents.save(read.path, wish, Author.new(ACTOR))
-            self._ours[saved.entry.id, saved.entry.modified] = read.saved_at
-            while len(self._ours) > REMEMBERED:
-                self._ours.popitem(last=False)
+            author = Author.new(ACTOR)
+            self._ours.add(author.command)
+            try:
+                await self._contents.save(read.path, wish, author)
+            finally:
+                self._ours.discard(author.command)
         for part in parts:
             self._schedule(part.execution).home = entry.id
             part.settle()

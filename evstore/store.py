@@ -102,7 +102,7 @@ class Store:
         self.known = KnownChunks()
         self.mirror: Mirror | None = None
         self.offset = offset  # of the last event that has been announced
-        self._confirmed = OrderedDict[EntryId, int]()
+        self._confirmed = OrderedDict[EntryId, float]()
         self._listeners: list[Callable[[Sequence[Recorded]], None]] = []
         self._announced = asyncio.Event()
         self._closed = False
@@ -198,7 +198,7 @@ class Store:
         """A command is on stable storage: remember what it stored, and tell what it did."""
         self.known.add(work.stored)
         for entry in work.unchanged:
-            self._confirmed[entry] = log.wall_clock()
+            self._confirmed[entry] = asyncio.get_running_loop().time()
             self._confirmed.move_to_end(entry)
         while len(self._confirmed) > CONFIRMED:
             self._confirmed.popitem(last=False)
@@ -207,9 +207,9 @@ class Store:
             if self.mirror is not None:
                 self.mirror.heard(work.recorded, work.plain)
 
-    def confirmed_at(self, entry: EntryId) -> int:
-        """When somebody last saved a file just as it was, which is no event: µs since 1970; 0 if not lately."""
-        return self._confirmed.get(entry, 0)
+    def confirmed_at(self, entry: EntryId) -> float:
+        """When somebody last saved a file just as it was, which is no event, in the loop's time; long ago if not lately."""
+        return self._confirmed.get(entry, float("-inf"))
 
     async def look(self, path: ContentPath, depth: Depth = Depth.MEMBERS) -> None:
         """Take in what has happened at `path` in the folder, for somebody reads it now."""

@@ -18,7 +18,6 @@ from evstore.errors import Invalid
 from evstore.http.reply import json_reply
 from evstore.http.services import services
 from evstore.kernels.execution import Execution, State, outputs
-from evstore.log.log import wall_clock
 
 LOOK = 0.2  # seconds between looks for news
 LONGEST = 20.0  # seconds that a page may wait for news
@@ -61,7 +60,7 @@ async def follow(request: web.Request) -> web.Response:
     is_reset = pieces is None
     pieces = execution.snapshot().pieces if pieces is None else tuple(pieces)
     if execution.state is State.DONE and not pieces and not is_reset and execution.read_to_end_at is None:
-        execution.read_to_end_at = wall_clock()
+        execution.read_to_end_at = asyncio.get_running_loop().time()
     model = execution_model(execution) | {
         "reset": is_reset,
         "cursor": "{}.{}".format(*execution.cursor),

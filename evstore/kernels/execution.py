@@ -9,7 +9,6 @@ https://jupyter-client.readthedocs.io/en/latest/messaging.html#messages-on-the-i
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +101,6 @@ class Execution:
         self.state = State.QUEUED
         self.count: int | None = None  # the number in the prompt
         self.done_at = 0.0  # the loop's time
-        self.ended_at = 0  # µs since 1970
         self.is_cut = False  # the process that ran it has gone: nothing more comes
         self.version = 0  # grows with everything that can be seen
         self.settled = -1  # the version that is in the document, or in a client's hands
@@ -118,7 +116,7 @@ class Execution:
         self._pending_size = 0
         self._clears_next = False
         self.read_at = NEVER  # the loop's time when somebody read the document, and may be about to follow
-        self.read_to_end_at: int | None = None  # when a page had all of it after its end: µs since 1970
+        self.read_to_end_at: float | None = None  # the loop's time when a page had all of it, after its end
         self._followers = 0
         self._followed_at = NEVER
         self._present_until = NEVER
@@ -204,7 +202,6 @@ class Execution:
         if self.state is State.RUNNING:
             self.state = State.DONE
             self.done_at = asyncio.get_running_loop().time()
-            self.ended_at = time.time_ns() // 1000
             self.version += 1
 
     # what it shows

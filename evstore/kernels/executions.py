@@ -87,7 +87,7 @@ class Executions:
             if execution.asker is not asker or execution.state is not State.DONE or not has_arrived:
                 continue
             if execution.read_to_end_at is None:
-                execution.read_to_end_at = execution.ended_at
+                execution.read_to_end_at = execution.done_at
             if asker.has_left:
                 execution.settled = execution.version
 

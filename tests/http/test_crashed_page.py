@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket as sockets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from textwrap import indent
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from evstore import kernel_output
 from evstore.contents import Contents
 from evstore.errors import Full
+from evstore.log import log
 from tests.closed_page import (
     HALVES,
     PATH,
@@ -105,6 +108,34 @@ async def test_what_was_saved_after_the_end_stays_so(server: Server, kernel: str
     await eventually_settled(server)
     assert printed(await cell(server)) == now
     assert server.services.store.offset == before
+
+
+@contextmanager
+def clock(monkeypatch: pytest.MonkeyPatch, hours: int) -> Generator[None]:
+    """As if the machine's clock were so much ahead."""
+    with monkeypatch.context() as other:
+        other.setattr(log, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + hours * 3600 * 10**9))
+        yield
+
+
+async def test_the_clock_is_set_back(server: Server, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was saved before the end does not seem to be saved after it."""
+    with clock(monkeypatch, 2):
+        await put(server, c="", d="")
+    async with crashing(server, kernel) as page:
+        await page.done(await page.execute("print('one')", cell="c"))
+    await written(server, "one")
+
+
+async def test_the_clock_is_set_back_before_it_is_saved(
+    server: Server, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with crashing(server, kernel) as page:
+        await page.done(await page.execute("print('one')", cell="c"))
+        with clock(monkeypatch, -1):
+            await put(server, c="", d="")
+    await eventually_settled(server)
+    assert printed(await cell(server)) == ""
 
 
 async def test_what_was_saved_before_the_end_is_completed(server: Server, kernel: str) -> None:
