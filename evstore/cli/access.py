@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -77,21 +77,38 @@ async def writing(db: Path) -> AsyncGenerator[Alone | ThroughServer]:
             yield server
         return
     try:
-        if not is_served_with_its_folder(db):
-            yield Alone(store)
-            return
-        # here, because half of evstore is behind it, and most commands only read
-        from evstore.folder.working import WorkingFolder
-
-        with holding(folder_of(db), db):
-            folder = WorkingFolder(store, folder_of(db), db, max_size=sys.maxsize)
-            try:
-                await folder.open_to_write()
+        with holding_folder(db):
+            async with written_out(store, db):
                 yield Alone(store)
-            finally:
-                await folder.close()
     finally:
         await store.close()
+
+
+@contextmanager
+def holding_folder(db: Path) -> Generator[None]:
+    """Keep every other evstore out of the folder that the log is in, if it has been served with it. Raises Locked."""
+    with holding(folder_of(db), db) if is_served_with_its_folder(db) else nullcontext():
+        yield
+
+
+@asynccontextmanager
+async def written_out(store: Store, db: Path) -> AsyncGenerator[None]:
+    """What the log has, and gets until the end, is done in its folder too, if it has been served with it.
+
+    The caller holds the folder. Raises FolderFailed.
+    """
+    if not is_served_with_its_folder(db):
+        yield
+        return
+    # here, because half of evstore is behind it, and most commands only read
+    from evstore.folder.working import WorkingFolder
+
+    folder = WorkingFolder(store, folder_of(db), db, max_size=sys.maxsize)
+    try:
+        await folder.open_to_write()
+        yield
+    finally:
+        await folder.close()
 
 
 def folder_of(db: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evstore import rules
-from evstore.cli.access import ThroughServer, reading, writing
+from evstore.cli.access import ThroughServer, holding_folder, reading, writing, written_out
 from evstore.cli.moments import HELP, MomentType
 from evstore.cli.options import defaults_of, existing_folder, make_directory, option
 from evstore.cli.output import (
@@ -87,6 +87,8 @@ def import_(
 
     Files that are there with the same size and date are passed over; while a server runs, through which they go then,
     those with the same bytes.
+
+    In a folder that was never served, the files are written to the disk by the first `evstore serve`.
 
     With --git each commit of the repository SOURCE becomes a step of the history, with its author, dates and
     message; renamed files keep their histories. Of merges the first parent is followed, so what a merge brought
@@ -236,10 +238,12 @@ async def _import_git(db: Path, source: Path, into: ContentPath, branch: str, ma
             f"{locked.message} Stop it: a repository's history is taken in without a server."
         ) from None
     try:
-        with progress(f"Taking in the history of {source}") as advance:
-            return await import_repository(
+        with holding_folder(db), progress(f"Taking in the history of {source}") as advance:
+            report = await import_repository(
                 store, source, into=into, revision=branch, max_size=max_size, progress=advance
             )
+            async with written_out(store, db):
+                return report  # only what the last commit left there is written, and not all that was before
     finally:
         await store.close()
 

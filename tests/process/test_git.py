@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -74,6 +75,19 @@ def test_serving_the_very_repository(project: Path) -> None:
     assert {one["actor"] for one in answer("log", "--event", "FileSaved", cwd=project)["events"]} == {
         "Ada Lovelace"
     }
+
+
+def test_in_a_folder_that_has_been_served(project: Path, folder: Path) -> None:
+    """The files are there at once, and not only after the next start."""
+    write(folder, "mine.txt", "mine")
+    with serving(folder) as server:
+        server.stop()
+    write(folder, "new.txt", "left for the next start")
+    done("import", "--git", project, "--to", "deep/project", cwd=folder)
+    assert sorted(os.listdir(folder / "deep" / "project")) == [".gitignore", "b.ipynb", "run.sh"]
+    assert (folder / "deep" / "project" / "run.sh").stat().st_mode & 0o111
+    found = json.loads(evstore("status", "--json", cwd=folder).stdout)
+    assert (found["new"], found["gone"], found["unwritten"]) == (["new.txt"], [], [])
 
 
 def commits_of(folder: Path) -> list[str]:
