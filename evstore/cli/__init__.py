@@ -52,7 +52,10 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except EvstoreError as error:
-            raise click.ClickException(error.message) from None
+            # here, for what has gone well needs none of it
+            from evstore.cli.output import printable
+
+            raise click.ClickException("\n".join(map(printable, error.message.split("\n")))) from None
         except BrokenPipeError:
             raise  # click knows what to do: `evstore log | head` is no failure
         except OSError as error:

@@ -57,6 +57,20 @@ def test_a_name_can_not_command_the_terminal(folder: Path) -> None:
     assert "\x1b" not in done("log", cwd=folder)
 
 
+def test_nor_can_one_in_a_complaint(folder: Path, tmp_path: Path) -> None:
+    (folder / "\x1b[2Jx").write_text("x")
+    done("import", ".", cwd=folder)
+    (tmp_path / "out" / "\x1b[2Jx").mkdir(parents=True)
+    result = evstore("export", tmp_path / "out", "--force", cwd=folder)
+    told = f"{tmp_path / 'out'}/\\x1b[2Jx is in the way: a file has to go there."
+    assert (result.returncode, result.stderr) == (1, f"Error: {told}\n")
+
+
+def test_json_with_a_name_that_is_no_text(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "\udcff.db"
+    assert answer("backup", copy, cwd=folder)["target"] == str(copy)
+
+
 def test_log_follows_renames(folder: Path) -> None:
     done("restore", "/", "--at", 9, cwd=folder)
     done("import", "sub", "--to", "copy/of", cwd=folder)
