@@ -18,6 +18,9 @@ from evstore.cli.places import Place, at_place, folder_argument
 from evstore.config import Config
 from evstore.folder.status import Status, compare
 
+# how the reasons for having no versions are called
+NOUNS = {"link": "symbolic link", "special file": "special file"}
+CALLED = {"leaving": "made by programs", "own": "of evstore's own"}
 SHOWN = 20  # paths of one kind that are listed
 
 
@@ -71,7 +74,7 @@ def _describe(found: Status, folder: Path) -> Iterator[str]:
         yield from (f"    {path or '/'}: {reason}" for path, reason in found.unreadable.items())
     yield from found.ignore_files
     if found.unversioned:
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(found.unversioned.items()))
+        kinds = ", ".join(_counted(kind, number) for kind, number in sorted(found.unversioned.items()))
         yield f"Without versions: {kinds}."
     if found.trash_files:
         size = decimal(found.trash_bytes)
@@ -82,3 +85,9 @@ def _describe(found: Status, folder: Path) -> Iterator[str]:
         yield f"Log and folder are in step: {what}."
     else:
         yield "`evstore serve` takes in what is on the disk, and writes what is not there."
+
+
+def _counted(kind: str, number: int) -> str:
+    if kind in NOUNS:
+        return count(number, NOUNS[kind])
+    return f"{number:,} {CALLED.get(kind, kind)}"

@@ -21,13 +21,16 @@ def test_in_step_and_out_of_step(folder: Path) -> None:
     (folder / "new.txt").unlink()
     (folder / "scratch").mkdir()
     (folder / "link").symlink_to("/etc/passwd")
+    (folder / "__pycache__").mkdir()
     before = sorted(path.name for path in folder.iterdir())
     result = evstore("status", "--json", cwd=folder)
     assert result.stderr == ""
     told = json.loads(result.stdout)
     assert result.returncode == 1
     assert (told["new"], told["changed"], told["gone"]) == (["came.txt"], ["a.txt"], ["new.txt"])
-    assert told["unversioned"] == {"hidden": 1, "ignored": 1, "link": 1}
+    assert told["unversioned"] == {"hidden": 1, "ignored": 1, "leaving": 1, "link": 1}
+    described = "Without versions: 1 hidden, 1 ignored, 1 made by programs, 1 symbolic link.\n"
+    assert described in evstore("status", cwd=folder).stdout
     assert "On the disk, and not in the log yet:\n    came.txt\n" in evstore("status", cwd=folder).stdout
     assert sorted(path.name for path in folder.iterdir()) == before
     with serving(folder) as server:
