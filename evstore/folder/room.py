@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from evstore.disk.found import Found
@@ -23,9 +23,8 @@ class Room:
 
     def __init__(self, db: Path) -> None:
         self._place = db.parent
-        self._new: set[ContentPath] = set()  # files that were left out for want of room,
+        self._new: set[ContentPath] = set()  # files that are left out for want of room,
         self._changed: set[ContentPath] = set()  # and those of which the log has an older version
-        self._before: set[ContentPath] = set()  # what was new a while ago; some of it may be left out still
 
     def bytes(self) -> int:
         """How many the disk has room for, as versions that can't be compressed."""
@@ -36,34 +35,32 @@ class Room:
     def fitting(self, changed: Iterable[Found], new: Iterable[Found]) -> list[Found]:
         """Those files that can be taken in. The others are noted."""
         fitting: list[Found] = []
-        room, was_enough = self.bytes(), not self._waiting
+        room, was_enough = self.bytes(), not self.waiting
         for files, left_out in ((changed, self._changed), (new, self._new)):
             for file in files:
                 if file.stamp.size <= room:
                     room -= file.stamp.size
                     fitting.append(file)
-                    self._new.discard(file.path)
-                    self._before.discard(file.path)
                 else:
                     left_out.add(file.path)
-        if was_enough and self._waiting:
+        if was_enough and self.waiting:
             logger.warning(
                 "There is too little room in %s: versions are not kept of %s, and perhaps of others, until there is more.",
                 self._place,
-                min(self._waiting),
+                min(self.waiting),
             )
         return fitting
 
     def lacks(self, path: ContentPath) -> bool:
-        """Whether what is at `path`, and is not in the log, was left out for want of room."""
-        return path in self._new or path in self._before
-
-    def due(self) -> set[ContentPath]:
-        """Directories in which it may be tried once more."""
-        directories = {path.parent for path in self._waiting}
-        self._before, self._new, self._changed = self._new, set(), set()
-        return directories
+        """Whether what is at `path`, and is not in the log, is left out for want of room."""
+        return path in self._new
 
     @property
-    def _waiting(self) -> set[ContentPath]:
-        return self._new | self._changed | self._before
+    def waiting(self) -> set[ContentPath]:
+        """What was left out, until it is forgotten."""
+        return self._new | self._changed
+
+    def forget(self, paths: Collection[ContentPath]) -> None:
+        """The log has them by now, or they are there no more."""
+        self._new.difference_update(paths)
+        self._changed.difference_update(paths)

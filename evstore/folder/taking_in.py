@@ -79,6 +79,7 @@ class TakingIn:
             for lot in lots(found, bodies.done):
                 # all of them by the same author: to the history it is one group
                 again |= await self._turns.whole(self._take_in(lot, author, hurry=hurry))
+                self._room.forget(lot.read)
         return again
 
     async def _compare(

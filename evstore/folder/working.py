@@ -210,7 +210,15 @@ class WorkingFolder:
     async def _try_again(self) -> None:
         if self._following.unwritten:
             await self._turns.whole(self._in_turn(self._following.try_again))
-        self._agenda.add(self._room.due())
+        if waiting := self._room.waiting:
+            self._room.forget(waiting - await asyncio.to_thread(self._still_there, waiting))
+            self._agenda.add({path.parent for path in self._room.waiting})
+
+    def _still_there(self, paths: Iterable[ContentPath]) -> set[ContentPath]:
+        try:
+            return {path for path in paths if self._disk.look(path) is not None}
+        except Closed:
+            return set(paths)
 
     # -- disk -> log -------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class FolderContents(Contents):
         except NotFound:
             there = await self._find(path)
             if there is None:
-                raise
+                return await super().get(path, at)  # it may have come into the log since
             if at is not None:
                 raise self._without_versions(there) from None
             return Found(there, False, NEVER)
@@ -75,11 +75,11 @@ class FolderContents(Contents):
             listing = await super().list(path)
         except NotFound:
             there = await self._find(path)
-            if there is None:
-                raise
-            if not there.is_directory:
+            if there is not None and not there.is_directory:
                 raise Invalid(f"{path} is not a directory.") from None
-            return Listing(there, [*await asyncio.to_thread(self._disk.members, there)], NEVER)
+            if there is not None:
+                return Listing(there, [*await asyncio.to_thread(self._disk.members, there)], NEVER)
+            listing = await super().list(path)  # it may have come into the log since
         names = frozenset(member.name for member in listing.members)
         began, mark = time.time_ns(), self.mark(path)
         try:
@@ -106,7 +106,8 @@ class FolderContents(Contents):
         return Stamp.of(found) if stat.S_ISDIR(found.st_mode) else None
 
     async def exists(self, path: ContentPath) -> Entry | None:
-        return await super().exists(path) or await self._find(path)
+        known = await super().exists(path) or await self._find(path)
+        return known or await super().exists(path)  # it may have come into the log since
 
     async def read(self, entry: Entry) -> tuple[Entry, bytes]:
         if not isinstance(entry, OnDisk):
