@@ -18,6 +18,7 @@ from pathlib import Path
 
 from evstore.disk import trash
 from evstore.disk.errors import (
+    NOT_ALLOWED,
     Changed,
     Closed,
     FolderFailed,
@@ -86,6 +87,7 @@ class Disk:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._top = f"{self.root}/"
+        self._keeps_modes: bool | None = None  # None: that is not known yet
         try:
             self._inside = Inside(self.root)
         except OSError as error:
@@ -217,18 +219,23 @@ class Disk:
             finally:
                 os.unlink(name, dir_fd=tmp)
 
-    @cached_property
+    @property
     def keeps_modes(self) -> bool:
         """Whether a file can be made executable, and another not. FAT, and disks of Windows, show the same mode for all.
 
-        Found out by trying, as git does. What can't be written to is believed.
+        Found out by trying, as git does. What may not be written to is believed; what can't be, as when it is full,
+        is not. Both are tried again the next time.
         """
-        name = temporary_name()
-        try:
-            with self._inside.own(TMP) as tmp:
-                return tells_modes(name, tmp)
-        except (OSError, NotFound, FolderGone):
-            return True
+        if self._keeps_modes is None:
+            name = temporary_name()
+            try:
+                with self._inside.own(TMP) as tmp:
+                    self._keeps_modes = tells_modes(name, tmp)
+            except OSError as error:
+                return error.errno in NOT_ALLOWED
+            except (NotFound, FolderGone):
+                return True
+        return self._keeps_modes
 
     # changing
 

@@ -61,7 +61,7 @@ class State:
 
     def __init__(self) -> None:
         self._fresh: dict[EntryId, Known | None] = {}
-        self._inodes: dict[int, EntryId] = {}  # of `_fresh`
+        self._inodes: dict[int, dict[EntryId, Known]] = {}  # the same by inode, without what is nowhere
 
     def known(self, tx: Tx, entry: EntryId) -> Known | None:
         if entry in self._fresh:
@@ -71,9 +71,7 @@ class State:
 
     def by_inode(self, tx: Tx, inode: int) -> Iterator[tuple[EntryId, Known]]:
         """The entries, in the tree or deleted, for which this inode was seen on the disk."""
-        fresh = self._inodes.get(inode)
-        if fresh is not None and (known := self._fresh.get(fresh)) is not None:
-            yield fresh, known
+        yield from tuple(self._inodes.get(inode, {}).items())
         query = "select entry, size, mtime, inode, ctime, digest from folder_known where inode = ?"
         for entry, size, mtime, number, ctime, digest in tx.rows(query, (inode,)):
             if entry not in self._fresh:
@@ -91,9 +89,18 @@ class State:
 
     def note(self, entry: EntryId, known: Known | None) -> None:
         """Remember what lies on the disk for an entry; None: nothing."""
+        self._drop(entry)
         self._fresh[entry] = known
         if known is not None:
-            self._inodes[known.stamp.inode] = entry
+            self._inodes.setdefault(known.stamp.inode, {})[entry] = known
+
+    def _drop(self, entry: EntryId) -> None:
+        known = self._fresh.pop(entry, None)
+        if known is not None:
+            same = self._inodes[known.stamp.inode]
+            del same[entry]
+            if not same:
+                del self._inodes[known.stamp.inode]
 
     @property
     def has_changes(self) -> bool:
@@ -108,9 +115,7 @@ class State:
         """`changes` are in the table now."""
         for entry, known in changes.items():
             if self._fresh.get(entry, _OTHER) is known:
-                del self._fresh[entry]
-                if known is not None and self._inodes.get(known.stamp.inode) == entry:
-                    del self._inodes[known.stamp.inode]
+                self._drop(entry)
 
     def forget(self) -> None:
         """Nothing is known any more, as after `clear`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from evstore.disk import disk as disk_module
 from evstore.disk.disk import Disk, FolderReadOnly, Occupied
 from evstore.errors import NotFound
 from evstore.events import Author, EntryId
@@ -41,6 +43,23 @@ async def until(both: BothSides, **programs: bool) -> None:
             f"{name}.sh" for name, is_program in programs.items() if is_program
         }:
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(("number", "meanwhile"), [(errno.ENOSPC, False), (errno.EROFS, True)])
+def test_what_could_not_be_tried_is_tried_again(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, number: int, *, meanwhile: bool
+) -> None:
+    """Else the files of a disk without modes would all become programs, for good, if it was full at the start."""
+
+    def fails(*_: object) -> bool:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(disk_module, "tells_modes", fails)
+    assert disk.keeps_modes is meanwhile
+    monkeypatch.setattr(disk_module, "tells_modes", lambda *_: not meanwhile)
+    assert disk.keeps_modes is not meanwhile
+    monkeypatch.setattr(disk_module, "tells_modes", fails)
+    assert disk.keeps_modes is not meanwhile
 
 
 # -- the disk alone ----------------------------------------------------------------------

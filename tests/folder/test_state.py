@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from evstore.disk.found import Stamp
 from evstore.events import Author, Digest, EntryId
@@ -45,3 +49,32 @@ async def test_what_was_noted_meanwhile_is_not_forgotten(tmp_path: Path) -> None
     await write_down(store, known_here)
     assert await store.read(lambda tx: State().known(tx, ENTRY)) is None
     await store.close()
+
+
+entries = st.sampled_from([EntryId(bytes([number]) * 16) for number in range(3)])
+knowns = st.none() | st.builds(known, st.integers(1, 2), st.integers(7, 8))
+A, B = EntryId(bytes(16)), EntryId(b"\1" * 16)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.none() | st.tuples(entries, knowns), max_size=12))
+@example([(A, known(1, 7)), (B, known(1, 7))])  # two names of one file
+@example([(A, known(1, 7)), (A, known(1, 8))])  # another file in its place
+async def test_what_has_an_inode(steps: list[tuple[EntryId, Known | None] | None]) -> None:
+    """Whatever is noted, and written down (None) in between, all that has an inode is told by it, and nothing else."""
+    with TemporaryDirectory() as place:
+        store, here, all_known = await Store.open(Path(place) / "log.db"), State(), dict[EntryId, Known]()
+        for step in steps:
+            if step is None:
+                await write_down(store, here)
+                continue
+            entry, what = step
+            here.note(entry, what)
+            all_known.pop(entry, None)
+            if what is not None:
+                all_known[entry] = what
+        for inode in (7, 8):
+            told = await store.read(lambda tx, inode=inode: list(here.by_inode(tx, inode)))
+            same = {entry: one for entry, one in all_known.items() if one.stamp.inode == inode}
+            assert len(told) == len(same) and dict(told) == same
+        await store.close()
