@@ -151,7 +151,6 @@ class _Comparison:
         self._deep = deep
         self._hurry = hurry
         self._trust = trust
-        self._now = time.time_ns()
         self._keeps_modes = disk.keeps_modes
         self._differences = Differences()
         self._waiting: list[_Place] = []
@@ -334,5 +333,5 @@ class _Comparison:
         return found.what is What.DIRECTORY or self._is_quiet_since(found.stamp.mtime_ns)
 
     def _is_quiet_since(self, moment: int) -> bool:
-        age = self._now - moment  # below zero: a date to come, which says nothing
+        age = time.time_ns() - moment  # below zero: a date to come, which says nothing
         return self._hurry or not -NS <= age < QUIET * NS

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from evstore.contents import Save
 from evstore.disk import found as found_module
-from evstore.disk.disk import Changed, Disk
+from evstore.disk.disk import Changed, Disk, Scan
 from evstore.disk.found import NS, Stamp
 from evstore.errors import Conflict
 from evstore.events import Author, Digest
+from evstore.folder import comparing
+from evstore.folder.comparing import Comparer
+from evstore.folder.state import State
 from evstore.folder.unversioned.contents import FolderContents
 from evstore.folder.unversioned.files import Unversioned
 from evstore.ignoring.ignore import IGNORE_FILE, Ignore
 from evstore.log import bodies
 from evstore.paths import ContentPath
+from evstore.store import Store
 from tests.folder.both_sides import AUTHOR, MAX_SIZE, BothSides, digest
 
 MEGABYTE = 1_000_000
@@ -180,3 +186,27 @@ async def test_a_file_without_versions_changes_just_before_it_is_saved(
     with pytest.raises((Conflict, Changed)):
         await contents.save(p("f.tmp"), wish, me())
     assert (both.root / "f.tmp").read_bytes() == b"somebody's"
+
+
+async def test_a_file_is_written_while_all_are_compared(
+    disk: Disk, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That can take long: what is old is told by the time at which it is looked at."""
+    clock = [time.time_ns()]
+    (root / "d").mkdir(exist_ok=True)
+    (root / "d/f").write_bytes(b"half of it")
+    os.utime(root / "d/f", ns=(clock[0], clock[0]))
+    scan = disk.scan
+
+    def slowly(path: ContentPath) -> Scan:
+        clock[0] += 5 * NS
+        os.utime(root / "d/f", ns=(clock[0], clock[0]))
+        return scan(path)
+
+    monkeypatch.setattr(disk, "scan", slowly)
+    monkeypatch.setattr(comparing, "time", SimpleNamespace(time_ns=lambda: clock[0]))
+    comparer = Comparer(disk, State(), Ignore(disk, max_size=MEGABYTE))
+    store = await Store.open(root.parent / "other.db")
+    found = await store.read(lambda tx: comparer.compare(tx, [p("")], deep=True))
+    assert [one.found.path for one in found.appeared] == ["d"] and found.busy == {"d"}
+    await store.close()
