@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
@@ -18,6 +19,7 @@ from evstore.clusters.manager import Clusters
 from evstore.config import Config
 from evstore.contents import Contents
 from evstore.convert.converter import Converter
+from evstore.engine.base import Tx
 from evstore.errors import Stopped
 from evstore.events import EntryMoved, Recorded
 from evstore.folder.unversioned.contents import FolderContents
@@ -42,12 +44,15 @@ from evstore.kernels.specs import KernelSpecs, Specs
 from evstore.lab import LabLoader
 from evstore.lab.sections import Sections
 from evstore.oldnotebooks import OldNotebooks
+from evstore.paths import ContentPath
 from evstore.periodic import in_background
 from evstore.projections import tree
 from evstore.sessions import Sessions
 from evstore.store import Store
 from evstore.terminals.manager import Options, Terminals
 from evstore.uploads import Uploads
+
+logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 T = TypeVar("T")
@@ -204,11 +209,18 @@ async def follow_moves(store: Store, sessions: Sessions) -> None:
     store.subscribe(listener)  # and not the feed, which would read each event, of which few are moves
     while True:
         move = await moves.get()
-        entry, offset = move.entry, move.offset
-        old = await store.read(lambda tx, entry=entry, at=offset - 1: tree.path_of(tx, entry, at))
-        new = await store.read(lambda tx, entry=entry, at=offset: tree.path_of(tx, entry, at))
+        try:
+            old, new = await store.read(lambda tx, move=move: _moved(tx, move))
+        except Exception:  # its session stays behind, and those of the next moves need not
+            logger.exception("Sessions could not follow a rename")
+            continue
         if old is not None and new is not None:
             await sessions.entry_moved(old, new)
+
+
+def _moved(tx: Tx, move: Recorded) -> tuple[ContentPath | None, ContentPath | None]:
+    """From where to where."""
+    return tree.path_of(tx, move.entry, move.offset - 1), tree.path_of(tx, move.entry, move.offset)
 
 
 @contextmanager

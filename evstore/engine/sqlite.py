@@ -162,9 +162,16 @@ class SqliteEngine:
             self._commits += 1
             self._commands += len(batch)
         except Exception as error:
+            self._roll_back()
+            self._fail(batch, error)
+
+    def _roll_back(self) -> None:
+        try:
             if self._connection.in_transaction:
                 self._connection.execute("rollback")
-            self._fail(batch, error)
+        except sqlite3.Error as error:  # what is written next would belong to what has failed
+            self._failed = f"What failed could not be undone ({error}). Nothing more is written until evstore is restarted."
+            logger.critical("%s", self._failed)
 
     def _run_one(self, waiting: _Waiting, *, alone: bool) -> None:
         """One command; what it raises is its own affair, unless the disk failed.

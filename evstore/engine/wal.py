@@ -38,7 +38,7 @@ class Wal:
         """
         try:
             size = os.stat(self._path).st_size
-        except FileNotFoundError:
+        except OSError:  # the next write will tell what is wrong
             return
         if size <= WAL_SOFT:  # SQLite has begun it anew, and cut it to journal_size_limit
             self._due = WAL_SOFT
@@ -51,7 +51,9 @@ class Wal:
                     self._connection.execute("pragma wal_checkpoint(restart)").fetchall()
             else:
                 self._connection.execute("pragma wal_checkpoint(passive)").fetchall()
-        except sqlite3.OperationalError as error:
+        except (
+            sqlite3.Error
+        ) as error:  # of whatever kind: nobody would be answered any more if the writer ended here
             logger.warning("The WAL could not be checkpointed (%s); it grows until it can.", error)
 
     @contextlib.contextmanager

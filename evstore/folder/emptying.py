@@ -62,6 +62,8 @@ class Emptying:
                     await asyncio.to_thread(self._disk.trashed.empty, time.time_ns() - STAYS)
             except EvstoreError as error:
                 logger.warning("The trash could not be emptied: %s", error.message)
+            except Exception:
+                logger.exception("The trash could not be emptied")
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._due.wait()

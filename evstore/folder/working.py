@@ -253,20 +253,21 @@ class WorkingFolder:
                         self._agenda.add_later(
                             again, since={path: since.get(path, 0) for path in again & since.keys() - late}
                         )
-            except EvstoreError as error:
+            except Exception as error:  # whatever it is: otherwise nothing would be taken in any more
                 self._put_off(since, error, deep=deep)
             else:
                 self._trouble = ""
 
-    def _put_off(
-        self, directories: Iterable[ContentPath], error: EvstoreError, *, deep: bool = False
-    ) -> None:
+    def _put_off(self, directories: Iterable[ContentPath], error: Exception, *, deep: bool = False) -> None:
         """Look at these later: now it is not possible. What is always the same is said once."""
         if not self._is_open:
             return
-        if error.message != self._trouble:
-            logger.warning("What has changed in the folder can't be taken in now: %s", error.message)
-        self._trouble = error.message
+        trouble, unknown = (error.message, None) if isinstance(error, EvstoreError) else (repr(error), error)
+        if trouble != self._trouble:
+            logger.warning(
+                "What has changed in the folder can't be taken in now: %s", trouble, exc_info=unknown
+            )
+        self._trouble = trouble
         self._agenda.add_later(directories, deep=deep or isinstance(error, FolderGone), seconds=PAUSE)
 
     async def settled(self) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -286,3 +288,44 @@ async def test_a_listener_that_fails_leaves_nobody_waiting(
     second = asyncio.create_task(engine.write(insert(2)))
     assert await asyncio.wait_for(asyncio.gather(first, second), 10) == [1, 1]
     assert "a listener's own bug" in caplog.text
+
+
+class Refusing:
+    """A connection that can't do some things."""
+
+    def __init__(self, connection: sqlite3.Connection, *refused: str) -> None:
+        self._connection = connection
+        self._refused = refused
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *more: Any) -> sqlite3.Cursor:
+        if sql in self._refused:
+            raise sqlite3.DatabaseError(f"{sql} is refused")
+        return self._connection.execute(sql, *more)
+
+
+async def test_what_fails_between_two_commits_leaves_nobody_waiting(
+    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal_module, "WAL_SOFT", 0)
+    connection = engine._wal._connection
+    monkeypatch.setattr(engine._wal, "_due", 0)
+    monkeypatch.setattr(engine._wal, "_connection", Refusing(connection, "pragma wal_checkpoint(passive)"))
+    for x in range(3):
+        await asyncio.wait_for(engine.write(insert(x)), 30)
+    assert await engine.read(numbers) == [0, 1, 2]
+
+
+async def test_what_can_not_be_undone_is_the_last(
+    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as refusing:
+        refusing.setattr(engine, "_connection", Refusing(engine._connection, "commit", "rollback"))
+        with pytest.raises(sqlite3.DatabaseError):
+            await asyncio.wait_for(engine.write(insert(1)), 30)
+        with pytest.raises(ReadOnly):
+            await asyncio.wait_for(engine.write(insert(2)), 30)
+    assert not engine.load().is_writable
+    assert await engine.read(numbers) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sqlite3
 import subprocess
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from evstore.disk.disk import Disk
+from evstore.folder import working
 from evstore.paths import ContentPath
 from tests.folder.clients import (
     SECRET,
@@ -241,3 +243,28 @@ async def test_a_file_that_grows_for_ever(server: Server) -> None:
     finally:
         stop.set()
     await growing
+
+
+@pytest.mark.trouble
+async def test_an_error_that_nobody_expects_is_not_the_end(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when somebody else has locked the database for long: it is tried again, and then all is seen as before."""
+    assert server.services.folder is not None
+    taking, folder = server.services.folder._taking, server.services.config.folder
+    take, has_failed = taking.take, asyncio.Event()
+
+    async def fails(*_: object, **__: object) -> set[ContentPath]:
+        monkeypatch.setattr(taking, "take", take)
+        has_failed.set()
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(working, "PAUSE", 0.05)
+    monkeypatch.setattr(taking, "take", fails)
+    (folder / "a").write_text("one")
+    await asyncio.wait_for(has_failed.wait(), 30)
+    async with asyncio.timeout(30):
+        while server.services.store.offset < 2:  # it is made and saved, with nobody asking for it
+            await asyncio.sleep(0.05)
+    assert await text_of(server, "a") == "one"
+    assert caplog.text.count("database is locked") >= 1
