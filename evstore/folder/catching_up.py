@@ -42,7 +42,7 @@ class CatchingUp:
         for entry, offset in since.undeleted.items():
             self._bring_back(tx, tree.by_id(tx, entry, offset), offset)
         stood = {entry: places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
-        lifted, stuck = self._lift_all(tx, stood, outcome)
+        lifted, stuck = self._lift_all(tx, stood, since, outcome)
         here = [found for entry in stood if (found := tree.by_id(tx, entry)) is not None]
         here = [one for one in here if not any(one.path == at or one.path.is_below(at) for at in stuck)]
         here.sort(key=lambda found: len(found.path.names))
@@ -58,7 +58,7 @@ class CatchingUp:
         return outcome
 
     def _lift_all(
-        self, tx: Tx, stood: Mapping[EntryId, set[ContentPath]], outcome: Outcome
+        self, tx: Tx, stood: Mapping[EntryId, set[ContentPath]], since: Missed, outcome: Outcome
     ) -> tuple[dict[EntryId, ContentPath], set[ContentPath]]:
         """What waits for another place, with the one that it had; and the places of what could not be lifted.
 
@@ -68,7 +68,7 @@ class CatchingUp:
         stuck: set[ContentPath] = set()
         for entry in sorted(stood, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
             try:
-                if (was := self._lift(tx, entry, stood[entry], outcome)) is not None:
+                if (was := self._lift(tx, entry, stood[entry], since, outcome)) is not None:
                     lifted[entry] = was
             except EvstoreError as error:
                 outcome.refused[entry] = error
@@ -109,7 +109,9 @@ class CatchingUp:
         except EvstoreError as error:
             logger.warning("What had no versions stays in .evstore/trash: %s", error.message)
 
-    def _lift(self, tx: Tx, entry: EntryId, stood: set[ContentPath], outcome: Outcome) -> ContentPath | None:
+    def _lift(
+        self, tx: Tx, entry: EntryId, stood: set[ContentPath], since: Missed, outcome: Outcome
+    ) -> ContentPath | None:
         """Take away what is on the disk for an entry at a place where it does not belong now. From where, if it waits for another."""
         now = tree.path_of(tx, entry)
         waits: ContentPath | None = None
@@ -120,6 +122,8 @@ class CatchingUp:
             found = self._disk.look(path)
             if found is not None and self._is(tx, entry, found):
                 outcome.dirty.add(path.parent)
+                if now is None and self._is_later(tx, entry, found, since):
+                    break
                 if now is None:
                     lost = tree.deletion(tx, entry)
                     self._writer.remover.put_away(tx, found, 0 if lost is None or lost.below else lost.offset)
@@ -148,6 +152,20 @@ class CatchingUp:
             return other is None or other.id == entry or not _has_had(tx, other.id, digest)
         return has_inode and not has_body(tx, digest)
 
+    def _is_later(self, tx: Tx, entry: EntryId, found: Found, since: Missed) -> bool:
+        """Whether somebody has written a file after all that the log has of it, as by a `git checkout`: then that stays.
+
+        What we write has the date of its event, so that one which is older than the log is not taken for it.
+        """
+        known = self._state.known(tx, entry)
+        last = since.last[entry]
+        return (
+            found.what is What.FILE
+            and (known is None or known.stamp != found.stamp)
+            and found.modified > last
+            and found.stamp.ctime_ns > last * 1000
+        )
+
     def _lower(self, entry: Entry, outcome: Outcome, *, was_lifted: bool) -> None:
         """Bring back to its place what was put aside for an entry, by this start or by one that was ended in it."""
         if not self._disk.trashed.has(_aside(entry.id)):
@@ -161,6 +179,10 @@ class CatchingUp:
 
     def _complete(self, tx: Tx, entry: Entry, after: int, since: Missed, outcome: Outcome) -> None:
         """Write what an entry that stands in its place lacks there."""
+        found = self._disk.look(entry.path)
+        if found is not None and self._is_later(tx, entry.id, found, since):
+            outcome.dirty.add(entry.path.parent)
+            return
         came_back = entry.is_directory and (
             entry.id in since.undeleted or tree.path_of(tx, entry.id, after) is None
         )

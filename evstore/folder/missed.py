@@ -28,14 +28,16 @@ class Missed(NamedTuple):
     shared: list[Offset]  # the moments of directories, with which all goes that is below them
     undeleted: dict[EntryId, Offset]  # and the last moment of that
     modes: set[EntryId]  # files that became programs, or are none any more
+    last: dict[EntryId, int]  # when anything has happened to an entry last, µs since 1970
 
 
 def missed(tx: Tx, after: int) -> Missed:
     """What has happened past the offset `after`."""
-    since = Missed({}, [Offset(after)], {}, set())
+    since = Missed({}, [Offset(after)], {}, set(), {})
     while page := log.after(tx, after):
         for one in page:
             own = since.touched.setdefault(one.entry, [])
+            since.last[one.entry] = one.at
             if isinstance(one.event, EntryMoved | EntryUndeleted | EntryCreated):
                 own.append(one.offset)
             if isinstance(one.event, EntryUndeleted):

@@ -19,7 +19,7 @@ from evstore.contents import Contents
 from evstore.events import Author, EntryId
 from evstore.folder.working import WorkingFolder
 from evstore.paths import ContentPath
-from tests.folder.both_sides import AUTHOR, MAX_SIZE, BothSides
+from tests.folder.both_sides import AUTHOR, MAX_SIZE, BothSides, digest
 from tests.folder.mounts import mounted, remount
 from tests.helpers import Server, make_services, run_test_server
 
@@ -374,5 +374,26 @@ async def test_a_rename_in_a_new_directory(
     assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
     assert set(await both.agree()) == {"d", "d/b.txt"}
     assert (both.root / "d/b.txt").stat().st_ino == inode
+    assert trash(both.root) == []
+    await both.close()
+
+
+@pytest.mark.parametrize("last", ["saved", "deleted"])
+async def test_what_somebody_brings_back_after_a_crash_stays(tmp_path: Path, last: str) -> None:
+    """As by a `git checkout`: its bytes are those of an older version. That the log has something newer was not noted."""
+    both, author = BothSides(tmp_path), Author.new(AUTHOR)
+    await both.open()
+    await both.save("a.txt", b"one")
+    await both.folder.settled()
+    await both.folder.note()
+    if last == "saved":
+        await both.save("a.txt", b"two")
+    else:
+        await both.contents.delete(ContentPath("a.txt"), author)
+    await both.crash()
+    both.write("a.txt", b"one")
+    await both.open()
+    assert await both.agree() == {"a.txt": digest(b"one")}
+    assert (await both.events("a.txt"))[-1] == ("FileSaved" if last == "saved" else "EntryUndeleted")
     assert trash(both.root) == []
     await both.close()
