@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from io import BufferedReader
@@ -51,8 +51,9 @@ from evstore.disk.looking import (
 from evstore.disk.modes import set_executable, tells_modes
 from evstore.disk.reading import opened
 from evstore.disk.renaming import is_same, rename_new, respell
+from evstore.disk.sweeping import sweep
 from evstore.disk.trashed import Trashed
-from evstore.disk.writing import NEW, OLD, TMP, Target, remove, sweep, sync_disk_of, temporary_name, write
+from evstore.disk.writing import NEW, OLD, TMP, Target, remove, sync_disk_of, temporary_name, write
 from evstore.errors import Invalid, NotFound
 from evstore.paths import ContentPath, check_name, check_path
 
@@ -329,16 +330,18 @@ class Disk:
         with changing(path), self._existing(path) as (directory, name):
             os.rmdir(name, dir_fd=directory)
 
-    def sweep(self) -> None:
-        """Remove what a crash has left of unfinished writes, if that is allowed; only while nothing is being written.
+    def sweep(self, is_known: Callable[[BufferedReader], bool]) -> list[str]:
+        """Remove what a crash has left of writes, if that is allowed; only while nothing is being written.
 
+        What is not known, and may be somebody's own, goes to the trash, under the names that are returned.
         Raises FolderFailed when evstore can't have its own directory, and as `write` does.
         """
         try:
             with suppress(FolderReadOnly), changing(ContentPath()):
-                sweep(self._inside)
+                return sweep(self._inside, is_known)
         except NotFound:
             raise FolderFailed(NO_STATE) from None
+        return []
 
     def sync(self) -> None:
         """Have everything on stable storage that was written to the folder so far, by whomever. Raises as `write` does."""

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 from evstore.disk.errors import Changed, Occupied, shown
 from evstore.disk.found import Stamp
-from evstore.disk.inside import READING, Inside, names_of
+from evstore.disk.inside import READING, Inside
 from evstore.disk.looking import TEMPORARY, Replacing, called, check_replaceable, look_in
 from evstore.disk.renaming import exchange, rename_new
-from evstore.errors import NotFound
 from evstore.paths import ContentPath
 from evstore.units import MIB
 
@@ -25,6 +24,8 @@ TMP = "tmp"  # in .evstore
 KEPT = ".evstore-kept"  # how the name of a file begins that could not be given back
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+TEMPORARY_NEW = f"{TEMPORARY}new-"  # how the name of one begins that takes nobody's place
+UNFINISHED = 0o200  # the mode of one until it is as it shall be: once it has taken a place, its name is that of the old file
 COPY = MIB  # bytes at a time
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
@@ -61,7 +62,7 @@ def _write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: in
             return _in_place(target, stamp)
         # one disk can be mounted twice: then only the attempt shows that its parts are apart
         with ExitStack() as stack:
-            beside = _beside(inside, target, stack)
+            beside = _beside(inside, target, stack, replaces=replaces)
             again = _pieces(name, place)
             stamp = _fill(beside, target.directory, again, modified, target, replaces=replaces)
             _put(beside, target.directory, target, stamp)
@@ -101,23 +102,6 @@ def _sync_directory(directory: int) -> None:
             os.close(listing)
 
 
-def sweep(inside: Inside) -> None:
-    """`Disk.sweep`. Raises OSError too."""
-    with inside.own(TMP) as tmp:
-        listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tmp)
-        try:
-            names = os.listdir(listing)
-        finally:
-            os.close(listing)
-        for name in names:
-            if name.startswith(KEPT):
-                continue
-            with suppress(OSError):  # no note
-                _sweep_noted(inside, ContentPath(os.readlink(name, dir_fd=tmp)))
-            with suppress(IsADirectoryError):
-                os.unlink(name, dir_fd=tmp)
-
-
 def sync_disk_of(directory: int) -> None:
     """Wait until the disk that `directory` is on has written everything: syncfs(2) of Linux, else sync(2). Raises OSError.
 
@@ -134,8 +118,8 @@ def sync_disk_of(directory: int) -> None:
         os.close(descriptor)
 
 
-def temporary_name() -> str:
-    return TEMPORARY + secrets.token_hex(8)
+def temporary_name(prefix: str = TEMPORARY) -> str:
+    return prefix + secrets.token_hex(8)
 
 
 @contextmanager
@@ -147,11 +131,11 @@ def _temporary(inside: Inside, target: Target, *, replaces: bool) -> Generator[t
         except NotADirectoryError:
             tmp = None  # a link to another place, perhaps to a faster disk
         if tmp is not None and _can_move(tmp, target.directory, replaces=replaces):
-            name = temporary_name()
+            name = temporary_name(TEMPORARY if replaces else TEMPORARY_NEW)
             stack.callback(_remove, name, tmp)
             yield name, tmp
         else:
-            yield _beside(inside, target, stack), target.directory
+            yield _beside(inside, target, stack, replaces=replaces), target.directory
 
 
 def _can_move(tmp: int, directory: int, *, replaces: bool) -> bool:
@@ -171,22 +155,15 @@ def _gives_rights(directory: int) -> bool:
         return False
 
 
-def _beside(inside: Inside, target: Target, stack: ExitStack) -> str:
+def _beside(inside: Inside, target: Target, stack: ExitStack, *, replaces: bool) -> str:
     """A name for a temporary file in the target's directory, with a note for `sweep` that it is there: a link to it."""
-    name = temporary_name()
+    name = temporary_name(TEMPORARY if replaces else TEMPORARY_NEW)
     with suppress(OSError):  # nowhere to leave it
         tmp = stack.enter_context(inside.own(TMP))
         os.symlink(target.path.parent.child(name), name, dir_fd=tmp)
         stack.callback(_remove, name, tmp)
     stack.callback(_remove, name, target.directory)
     return name
-
-
-def _sweep_noted(inside: Inside, path: ContentPath) -> None:
-    if not path.name.startswith(TEMPORARY):
-        return
-    with suppress(OSError, NotFound), inside.entered(names_of(path.parent), path) as directory:
-        os.unlink(path.name, dir_fd=directory)
 
 
 def _remove(name: str, directory: int) -> None:
@@ -200,7 +177,7 @@ def _fill(
     """Make the file `name` in `place` as it shall look in the end, and say how it will be recognised there."""
     # a new one is made as the user's umask wants it; the copy of an old one is nobody's business until it has its mode
     descriptor = os.open(
-        name, NEW, 0o600 if replaces else 0o777 if target.executable else 0o666, dir_fd=place
+        name, NEW, UNFINISHED if replaces else 0o777 if target.executable else 0o666, dir_fd=place
     )
     with open(descriptor, "wb") as file:
         for piece in pieces:

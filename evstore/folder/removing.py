@@ -117,6 +117,11 @@ def has_body(tx: Tx, digest: Digest | None) -> bool:
     return digest is None or tx.row("select 1 from bodies where digest = ?", (digest,)) is not None
 
 
+def is_known(tx: Tx, file: BufferedReader) -> bool:
+    """Whether the log has what is in a file. Raises OSError."""
+    return has_body(tx, Digest(hashlib.file_digest(file, "sha256").digest()))
+
+
 def trash_name(path: ContentPath, deletion: Recorded | Literal[0] | None = None) -> str:
     """A name in the trash, no longer than a name may be, that tells when it was put there, as ns since 1970.
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from evstore.folder.emptying import Emptying
 from evstore.folder.following import Following
 from evstore.folder.looking import Looking
 from evstore.folder.power_loss import PowerLoss
+from evstore.folder.removing import is_known
 from evstore.folder.room import Room
 from evstore.folder.state import Noted, State
 from evstore.folder.taking_in import ACTOR, TakingIn
@@ -151,7 +153,8 @@ class WorkingFolder:
 
     async def _catch_up(self) -> bool:
         """Do what the disk lacks of the log. Whether the log has nothing but the files just imported from here."""
-        await asyncio.to_thread(self._disk.sweep)
+        for name in await self._turns.run(lambda tx: self._disk.sweep(partial(is_known, tx))):
+            logger.warning("What was written while evstore was killed is in .evstore/trash: %s", name)
         if await asyncio.to_thread(marking.has_rebooted, self._disk):
             self._writer.power_loss = self._comparer.power_loss = PowerLoss(self._disk)
         noted = await self._store.read(state.noted)

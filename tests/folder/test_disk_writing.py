@@ -17,6 +17,7 @@ from evstore.disk.disk import (
     Occupied,
 )
 from evstore.disk.renaming import exchange
+from evstore.disk.writing import UNFINISHED
 from evstore.errors import Invalid, NotFound
 from tests.folder.disks import NOW, ROOT, leftovers, p, write
 
@@ -186,7 +187,22 @@ def test_leftovers_of_a_crash_are_swept(disk: Disk, root: Path, outside: Path) -
     (root / ".evstore-tmp-5").write_text("half")
     (root / ".evstore/tmp/.evstore-tmp-5").symlink_to(".evstore-tmp-5")
     (outside / ".evstore-tmp-4").touch()
-    disk.sweep()
+    for unfinished in (root / ".evstore/tmp/.evstore-tmp-1", root / ".evstore-tmp-5"):
+        unfinished.chmod(UNFINISHED)
+    (root / ".evstore/tmp/.evstore-tmp-6").write_text("known")
+    (root / ".evstore/tmp/.evstore-tmp-7").write_text("precious")
+    (root / "d").mkdir()
+    (root / "d/.evstore-tmp-8").write_text("precious, too")
+    (root / ".evstore/tmp/.evstore-tmp-8").symlink_to("d/.evstore-tmp-8")
+    left = disk.sweep(lambda file: file.read() == b"known")
+    there = [(root / ".evstore/trash" / name).read_text() for name in left]
+    assert (
+        sorted(there)
+        == ["precious", "precious, too"]
+        == sorted(file.read_text() for file in (root / ".evstore/trash").iterdir())
+    )
+    assert os.listdir(root / "d") == []
+    (root / "d").rmdir()
     assert os.listdir(root / ".evstore/tmp") == []
     assert sorted(os.listdir(root)) == [".evstore", "a.txt"]
     assert sorted(os.listdir(outside)) == [".evstore-tmp-4", "below", "secret.txt"]

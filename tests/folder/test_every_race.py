@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 from evstore.events import Author
 from evstore.paths import ContentPath
 from tests.folder.both_sides import AUTHOR, BothSides, digest
-from tests.folder.dying import before_each_change
+from tests.folder.dying import before_each_change, run
 
 HIS = b"precious"
 FILES = ("gone", "d/a", "d/changed")
+_replace = os.replace  # the one that is not watched
 Wish = Callable[[BothSides], Coroutine[Any, Any, Any]]
 Deed = Callable[[Path], None]
 
@@ -61,7 +64,7 @@ def replaced(path: Path) -> None:
     aside = path.parent / ".his"
     with aside.open("wb") as file:
         file.write(HIS)
-    aside.replace(path)
+    _replace(aside, path)
 
 
 DEEDS = (in_place, replaced)
@@ -130,6 +133,38 @@ async def test_what_somebody_writes_just_then_is_not_lost(
         if somebody.left > 0:
             break
     assert done
+
+
+async def wish_and_deed(
+    case: int, deed: Deed, changes: int, both: BothSides, begins: Callable[[], None]
+) -> None:
+    await begin(both)
+    somebody = Somebody(deed, both.root / CASES[case][2], changes)
+    before_each_change(somebody, setattr)
+    begins()
+    await both.try_to(CASES[case][1](both))
+    await both.folder.close()
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+@pytest.mark.parametrize("case", range(len(CASES)), ids=[case[0] for case in CASES])
+async def test_what_somebody_writes_just_then_is_not_lost_when_the_process_is_killed_at_the_next_change(
+    tmp_path: Path, case: int, deed: Deed
+) -> None:
+    for changes in itertools.count(1):
+        place = tmp_path / str(changes)
+        place.mkdir()
+        left = run(place, partial(wish_and_deed, case, deed, changes), changes + 1)
+        both = BothSides(place)
+        found = {digest(file.read_bytes()) for file in both.root.rglob("*") if file.is_file()}
+        await both.open()
+        assert await both.agree() == both.disk()
+        if digest(HIS) in found:
+            both.must_have.add(digest(HIS))
+        assert await both.has_lost() - in_trash(both.root) == set()
+        await both.close()
+        if left:
+            break
 
 
 def in_trash(root: Path) -> set[bytes]:
