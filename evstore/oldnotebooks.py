@@ -6,6 +6,9 @@ something is one command: nothing can come between the look at the id and what i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from evstore import contents, naming, rules
 from evstore.contents import Found, Save, Saved
 from evstore.engine.base import Tx
@@ -17,6 +20,7 @@ from evstore.paths import ContentPath, check_name
 from evstore.projections import tree, trust
 from evstore.store import Store, Work
 
+T = TypeVar("T")
 EXTENSION = ".ipynb"
 
 
@@ -100,7 +104,7 @@ class OldNotebooks:
             _move(work, found, to)
             return contents.save(work, to, wish).entry
 
-        return await self._store.write(command, author, weight=wish.body.weight)
+        return await self._write(entry, command, author, weight=wish.body.weight)
 
     async def copy_by_id(self, entry: EntryId, author: Author) -> Entry:
         """A copy of the notebook of this id beside it."""
@@ -109,11 +113,18 @@ class OldNotebooks:
             found = _by_id(work.tx, entry)
             return _copy(work, found, _free_for_copy(work.tx, found, found.path.parent))
 
-        return await self._store.write(command, author)
+        return await self._write(entry, command, author)
 
     async def delete_by_id(self, entry: EntryId, author: Author) -> None:
         """Take the notebook of this id out of the tree."""
-        await self._store.write(lambda work: work.append(rules.delete(_by_id(work.tx, entry))), author)
+        await self._write(entry, lambda work: work.append(rules.delete(_by_id(work.tx, entry))), author)
+
+    async def _write(
+        self, entry: EntryId, command: Callable[[Work], T], author: Author, *, weight: int = 0
+    ) -> T:
+        """Run `command`, which knows what the notebook is in the folder by then."""
+        path = (await self.find(entry)).entry.path
+        return await self._store.write(command, author, weight=weight, about=(path,))
 
 
 def is_notebook(entry: Entry | None) -> bool:

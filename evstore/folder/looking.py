@@ -78,7 +78,10 @@ class Looking:
             return
         began = time.time_ns()
         if not await self._turns.whole(self._is_known(path, depth)):
-            self._agenda.add_later(await self._taking.take({path, path.parent}, hurry=True))
+            again = await self._taking.take({path, path.parent}, hurry=True)
+            self._agenda.add_later(again)
+            if path and path.parent in again:
+                return  # it may not have been taken in
         if depth is Depth.ITSELF:
             return  # what is in it, if it is a directory, may be something new
         if stat is not None and stat.as_read(began) != stat:

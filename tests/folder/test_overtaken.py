@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from evstore.contents import Save
+from evstore.contents import Save, save
 from evstore.disk import found as found_module
 from evstore.disk.disk import Changed, Disk, Scan
 from evstore.disk.found import NS, Stamp
@@ -23,6 +24,7 @@ from evstore.folder.unversioned.contents import FolderContents
 from evstore.folder.unversioned.files import Unversioned
 from evstore.ignoring.ignore import IGNORE_FILE, Ignore
 from evstore.log import bodies
+from evstore.oldnotebooks import OldNotebooks
 from evstore.paths import ContentPath
 from evstore.store import Store
 from tests.folder.both_sides import AUTHOR, MAX_SIZE, BothSides, digest
@@ -210,3 +212,39 @@ async def test_a_file_is_written_while_all_are_compared(
     found = await store.read(lambda tx: comparer.compare(tx, [p("")], deep=True))
     assert [one.found.path for one in found.appeared] == ["d"] and found.busy == {"d"}
     await store.close()
+
+
+@pytest.mark.parametrize("what", ["save", "delete"])
+async def test_a_notebook_changes_before_it_is_saved_by_its_id(both: BothSides, what: str) -> None:
+    """The watcher has not told it yet: it is the version before, and not the one after."""
+    notebooks = OldNotebooks(both.store)
+    await both.save("a.ipynb", b"one")
+    entry = await both.contents.exists(p("a.ipynb"))
+    assert entry is not None
+    both.write("a.ipynb", b"somebody's")
+    both.must_have.add(digest(b"somebody's"))
+    if what == "save":
+        body = bodies.prepare(b"ours", both.store.known, notebook=False)
+        await notebooks.save_by_id(entry.id, None, Save(body=body), me())
+        assert (both.root / "a.ipynb").read_bytes() == b"ours"
+    else:
+        await notebooks.delete_by_id(entry.id, me())
+    assert await both.has_lost() == set()
+
+
+async def test_a_file_is_saved_while_it_is_taken_in(both: BothSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be taken in was not seen: it is looked at again by whoever reads it next."""
+    monkeypatch.setattr(found_module, "TICK", 0)
+    await both.save("f.txt", b"one")
+    both.write("f.txt", b"somebody's")
+    take_in = both.folder._taking._take_in
+
+    async def and_before(*args: Any, **options: Any) -> set[ContentPath]:
+        monkeypatch.setattr(both.folder._taking, "_take_in", take_in)
+        body = bodies.prepare(b"ours", both.store.known, notebook=False)
+        await both.store.write(lambda work: save(work, p("f.txt"), Save(body=body)), me())
+        return await take_in(*args, **options)
+
+    monkeypatch.setattr(both.folder._taking, "_take_in", and_before)
+    await both.folder.look(p("f.txt"))
+    assert await both.text("f.txt") == b"somebody's"
