@@ -29,7 +29,7 @@ from evstore.cli.places import PathType, Place, at_place, on_log
 from evstore.config import Config
 from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
 from evstore.engine.base import Tx
-from evstore.errors import Locked
+from evstore.errors import Locked, TooLarge
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
 from evstore.projections import modes, tree
@@ -134,6 +134,8 @@ async def _send(
                 report.add(await _send_one(client, store, disk, one, into.child(one.path)))
             except Unreadable as error:
                 report.skipped.append(Skipped(one.path, error.why))
+            except TooLarge:
+                report.skipped.append(Skipped(one.path, "larger than the server takes (--max-body-size)"))
             except rules.REFUSALS as error:
                 report.skipped.append(Skipped(one.path, error.message))
             advance(done, len(sources))

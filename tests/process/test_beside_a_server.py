@@ -108,6 +108,23 @@ def test_import_keeps_dates_and_programs(server: Served, tmp_path: Path) -> None
     assert answer("status", cwd=server.folder)["changed"] == []
 
 
+def test_import_of_more_than_the_server_takes(folder: Path, tmp_path: Path) -> None:
+    """It is told, and the others come all the same: in one request or in several it may be too much."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, size in (("a", 1), ("b", 7_000_000), ("c", 1), ("d", 6_000_000), ("e", 1)):
+        (source / name).write_bytes(bytes(size))
+    for limit, taken in ((6_500_000, ["a", "c", "d", "e"]), (1_000_000, ["a", "c", "e"])):
+        with serving(folder, "--max-body-size", str(limit)):
+            report = answer("import", source, "--to", f"{limit}", cwd=folder)
+        left = sorted({"b", "d"} - set(taken))
+        assert [one["path"] for one in report["skipped"]] == left
+        assert {one["reason"] for one in report["skipped"]} == {
+            "larger than the server takes (--max-body-size)"
+        }
+        assert (report["files"], sorted(os.listdir(folder / f"{limit}"))) == (len(taken), taken)
+
+
 def test_a_backup_while_it_writes(server: Served, tmp_path: Path) -> None:
     """The copy is a prefix of the log: what was acknowledged before the copy began is in it."""
     acknowledged: list[int] = []
