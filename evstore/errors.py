@@ -44,6 +44,10 @@ class Forbidden(EvstoreError):
     """That is not allowed."""
 
 
+class NotLetIn(Forbidden):
+    """A server does not know who is asking."""
+
+
 class Gone(EvstoreError):
     """What the request is about has ended meanwhile."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -22,6 +23,7 @@ from evstore.paths import ContentPath
 from evstore.store import Store
 
 if TYPE_CHECKING:
+    from evstore.folder.working import WorkingFolder
     from evstore.http.client import Client
 
 ACTOR = "cli"  # in the log, of what a command did while no server ran
@@ -40,14 +42,23 @@ async def reading(db: Path) -> AsyncGenerator[Store]:
 class Alone:
     """No server runs: the command writes the log itself. Answers as the API does."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, folder: WorkingFolder | None) -> None:
+        """`folder`: where what is written is done as well."""
         self.store = store
+        self._folder = folder
+
+    def check_way(self, path: ContentPath) -> None:
+        """Raise Forbidden when what is written to `path` would go through a link. It blocks: call it in a thread."""
+        if self._folder is not None:
+            self._folder.unversioned.links.check_way(path)
 
     async def restore(self, path: ContentPath, at: Moment, *, dry_run: bool) -> Model:
         done = await History(self.store).restore(path, at, Author.new(ACTOR), dry_run=dry_run)
         return models.restored(done)
 
     async def undelete(self, entry: EntryId, path: ContentPath | None) -> ContentPath:
+        if path is not None:
+            await asyncio.to_thread(self.check_way, path)
         return (await History(self.store).undelete(entry, path, Author.new(ACTOR))).path
 
 
@@ -78,8 +89,8 @@ async def writing(db: Path) -> AsyncGenerator[Alone | ThroughServer]:
         return
     try:
         with holding_folder(db):
-            async with written_out(store, db):
-                yield Alone(store)
+            async with written_out(store, db) as folder:
+                yield Alone(store, folder)
     finally:
         await store.close()
 
@@ -92,13 +103,13 @@ def holding_folder(db: Path) -> Generator[None]:
 
 
 @asynccontextmanager
-async def written_out(store: Store, db: Path) -> AsyncGenerator[None]:
-    """What the log has, and gets until the end, is done in its folder too, if it has been served with it.
+async def written_out(store: Store, db: Path) -> AsyncGenerator[WorkingFolder | None]:
+    """What the log has, and gets until the end, is done in its folder too, which is given, if it has been served with it.
 
     The caller holds the folder. Raises FolderFailed.
     """
     if not is_served_with_its_folder(db):
-        yield
+        yield None
         return
     # here, because half of evstore is behind it, and most commands only read
     from evstore.folder.working import WorkingFolder
@@ -106,7 +117,7 @@ async def written_out(store: Store, db: Path) -> AsyncGenerator[None]:
     folder = WorkingFolder(store, folder_of(db), db, max_size=sys.maxsize)
     try:
         await folder.open_to_write()
-        yield
+        yield folder
     finally:
         await folder.close()
 

@@ -71,6 +71,12 @@ class Place:
             return _parse(posixpath.normpath(typed))
         raise NotFound(f"{typed} is not in {self.top}.")
 
+    def check_way(self, path: ContentPath) -> None:
+        """Raise Forbidden when what is written to `path`, or below it, would go through a link."""
+        for place in path.lineage:
+            if os.path.islink(self.top / place):
+                raise Forbidden(f"{place} is a symbolic link: nothing is written through links.")
+
     def check_log(self) -> None:
         """Raise NotFound unless the log is there."""
         if self.db.exists():

@@ -29,7 +29,7 @@ from evstore.cli.places import PathType, Place, at_place, on_log
 from evstore.config import Config
 from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
 from evstore.engine.base import Tx
-from evstore.errors import Locked, TooLarge
+from evstore.errors import Forbidden, Locked, NotLetIn, TooLarge
 from evstore.log.log import Moment
 from evstore.paths import ContentPath
 from evstore.projections import modes, tree
@@ -100,6 +100,7 @@ def import_(
         raise click.UsageError("--branch is for --git.")
     source = existing_folder(source)
     db = place.db
+    place.check_way(into)
     if from_git:
         with closing(Repository(source)) as repository:  # before a log is begun for it
             repository.resolve(branch or HEAD)
@@ -117,7 +118,15 @@ async def _import(db: Path, source: Path, into: ContentPath, max_size: int) -> R
         async with writing(db) as log:
             if isinstance(log, ThroughServer):
                 return await _send(log.client, db, source, into, max_size, advance)
-            return await import_folder(log.store, source, db, max_size=max_size, progress=advance, into=into)
+            return await import_folder(
+                log.store,
+                source,
+                db,
+                max_size=max_size,
+                progress=advance,
+                into=into,
+                check_way=log.check_way,
+            )
 
 
 async def _send(
@@ -134,9 +143,11 @@ async def _send(
                 report.add(await _send_one(client, store, disk, one, into.child(one.path)))
             except Unreadable as error:
                 report.skipped.append(Skipped(one.path, error.why))
+            except NotLetIn:
+                raise
             except TooLarge:
                 report.skipped.append(Skipped(one.path, "larger than the server takes (--max-body-size)"))
-            except rules.REFUSALS as error:
+            except (Forbidden, *rules.REFUSALS) as error:
                 report.skipped.append(Skipped(one.path, error.message))
             advance(done, len(sources))
     return report

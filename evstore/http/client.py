@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from evstore.errors import EvstoreError, Forbidden, NotFound, Unavailable
+from evstore.errors import EvstoreError, NotFound, NotLetIn, Unavailable
 from evstore.events import format_time
 from evstore.http.errors import STATUS
 from evstore.http.models import Model
@@ -21,6 +21,7 @@ from evstore.units import MIB
 from evstore.uploads import LAST
 
 PIECE = 4 * MIB  # bytes of a file in one request
+UNKNOWN = ("You are not signed in", "'_xsrf' argument", "XSRF cookie")  # as `guard.py` says it
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)  # seconds; a rebuild may take long
 
 ERRORS: dict[int, type[EvstoreError]] = {status: error for error, status in reversed(STATUS.items())}
@@ -41,11 +42,11 @@ class Client:
                 raw = await reply.read()
         except aiohttp.ClientError as error:
             raise Unavailable(f"The server at {self._url} does not answer ({error}).") from None
-        if reply.status == 403:
-            raise Forbidden(
+        answer: Any = orjson.loads(raw or b"null")
+        if reply.status == 403 and answer["message"].startswith(UNKNOWN):
+            raise NotLetIn(
                 f"The server at {self._url} does not let this command in: it was started with --token ''."
             )
-        answer: Any = orjson.loads(raw or b"null")
         if reply.status >= 400:
             raise ERRORS.get(reply.status, Unavailable)(answer["message"])
         return answer

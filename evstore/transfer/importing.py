@@ -19,7 +19,7 @@ from evstore.contents import make_directories
 from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
 from evstore.engine.base import Tx
 from evstore.entry import Entry
-from evstore.errors import Exists, Full, NotFound
+from evstore.errors import Exists, Forbidden, Full, NotFound
 from evstore.events import Author, EntryId, Kind, new_id
 from evstore.folder.reading import Read, Reading, read
 from evstore.folder.room import Room
@@ -84,11 +84,12 @@ async def import_folder(
     progress: Progress,
     into: ContentPath = TOP,
     with_modes: bool = True,
+    check_way: Callable[[ContentPath], None] = lambda path: None,
 ) -> Report:
     """Take in what is below `folder`, except the log's own files, as what is below the directory `into`, made if need be.
 
     Files above `max_size` bytes and everything that is no regular file are skipped. `with_modes`: which files
-    are programs is taken in, too. Raises what stops it as a whole: Full, ReadOnly, FolderGone, FolderFailed.
+    are programs is taken in, too. `check_way` raises Forbidden for a place where nothing can go; on a thread. Raises what stops it as a whole: Full, ReadOnly, FolderGone, FolderFailed.
     """
     disk = await asyncio.to_thread(Disk, folder)
     is_new = store.offset == 0
@@ -97,6 +98,8 @@ async def import_folder(
     sources, report.skipped = await asyncio.to_thread(find, disk, db, max_size)
     if is_new:  # later most of it may be there already
         await asyncio.to_thread(_check_room, sources, folder, db)
+    sources, closed = await asyncio.to_thread(_part, sources, into, check_way)
+    report.skipped += closed
     if not with_modes:
         sources = [one._replace(mode=0) for one in sources]
     batches = in_batches(sources, lambda one: one.stamp.size, total=BATCH_BYTES, count=BATCH_FILES)
@@ -169,6 +172,22 @@ def _check_room(sources: Iterable[Found], folder: Path, db: Path) -> None:
             f"disk with --db, or leave out large files with --max-versioned-size, or what needs no versions with an "
             f".evstoreignore file."
         )
+
+
+def _part(
+    sources: list[Found], into: ContentPath, check_way: Callable[[ContentPath], None]
+) -> tuple[list[Found], list[Skipped]]:
+    """What can go where it is to go, and what can't."""
+    free: list[Found] = []
+    closed: list[Skipped] = []
+    for one in sources:
+        try:
+            check_way(into.child(one.path))
+        except Forbidden as error:
+            closed.append(Skipped(one.path, error.message))
+        else:
+            free.append(one)
+    return free, closed
 
 
 # -- preparing -------------------------------------------------------------------------

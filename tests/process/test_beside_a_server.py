@@ -12,6 +12,7 @@ import pytest
 from tests.process.commands import Served, answer, done, evstore, serving
 from tests.process.conftest import DATE
 
+LINKED = "{} is a symbolic link {}: nothing is written through links."
 WHEN = "2023-11-14T22:13:20.123456Z"  # a moment after DATE
 
 
@@ -123,6 +124,37 @@ def test_import_of_more_than_the_server_takes(folder: Path, tmp_path: Path) -> N
             "larger than the server takes (--max-body-size)"
         }
         assert (report["files"], sorted(os.listdir(folder / f"{limit}"))) == (len(taken), taken)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_import_writes_through_no_link(folder: Path, tmp_path: Path, runs: bool) -> None:
+    """Nor does it put one aside, which programs would miss."""
+    source, outside = tmp_path / "source", tmp_path / "outside"
+    (source / "data").mkdir(parents=True)
+    outside.mkdir()
+    for name in ("a", "data/b", "c"):
+        (source / name).write_text(name)
+    (folder / "to").mkdir()
+    (folder / "to" / "data").symlink_to(outside)
+    (folder / "to" / "c").symlink_to(folder / "a.txt")
+    with serving(folder) as server:
+        if not runs:
+            server.stop()
+        report = answer("import", source, "--to", "to", cwd=folder)
+        assert (report["files"], report["directories"]) == (1, 0)
+        reasons = {one["path"]: one["reason"] for one in report["skipped"]}
+        assert reasons.pop("data/b")  # a server says that there is no such directory
+        assert reasons == {
+            "data": LINKED.format("to/data", "to nothing that can be seen here"),
+            "c": LINKED.format("to/c", "to a.txt; write there"),
+        }
+        for into in ("to/data", "to/data/deeper"):
+            refused = evstore("import", source, "--to", into, cwd=folder)
+            told = "to/data is a symbolic link: nothing is written through links."
+            assert (refused.returncode, refused.stderr) == (1, f"Error: {told}\n")
+    assert sorted(os.listdir(folder / "to")) == ["a", "c", "data"]
+    assert (folder / "to" / "data").is_symlink() and (folder / "to" / "c").is_symlink()
+    assert os.listdir(outside) == []
 
 
 def test_a_backup_while_it_writes(server: Served, tmp_path: Path) -> None:
