@@ -81,16 +81,21 @@ class Doorman:
         return None if self._auth.enabled else Caller(Identity.anonymous(), known=False)
 
     def cookies(self, request: web.Request) -> Cookies:
-        """The request's cookies. The signatures of a Cookie header are checked once, then remembered."""
+        """The request's cookies. The signatures of a Cookie header are checked once, and remembered if they are right.
+
+        One from the future may be right later: the clock has been set back since it was signed.
+        """
         header = request.headers.get("Cookie")
         if not header:
             return _NO_COOKIES
         key = (header, self._cookie_name(request))
         cookies = self._remembered.get(key)
         if cookies is None:
-            if len(self._remembered) >= MAX_REMEMBERED:
-                self._remembered.clear()
-            cookies = self._remembered[key] = self._parse(*key)
+            cookies = self._parse(*key)
+            if cookies.login is not None:
+                if len(self._remembered) >= MAX_REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[key] = cookies
         return cookies
 
     def xsrf_matches(self, request: web.Request, given: str) -> bool:

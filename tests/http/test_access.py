@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import pytest
+from itsdangerous import timed
 
 from tests.helpers import TOKEN, Server, StartServer
 
@@ -355,3 +359,15 @@ async def test_nobody_else_is_believed(server: Server):
     (cookie,) = reply.headers.getall("Set-Cookie")
     assert cookie.startswith("username-127-0-0-1-")
     assert "Secure" not in cookie
+
+
+async def test_who_came_in_before_the_clock_was_set_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = await server.log_in()
+    with monkeypatch.context() as back:
+        back.setattr(timed, "time", SimpleNamespace(time=lambda: time.time() - 60))
+        reply = await server.fetch("GET", "/api/contents", headers=headers, stranger=True)
+        assert reply.status == 403  # nobody knows what such a cookie means
+    reply = await server.fetch("GET", "/api/contents", headers=headers, stranger=True)
+    assert reply.status == 200
