@@ -123,7 +123,8 @@ def describe_git_import(report: GitReport) -> Iterator[str]:
     else:
         yield "There is nothing new to take in."
     if report.signed:
-        yield f"Left out the {count(report.signed, 'signature')} of commits: evstore can't keep them true."
+        them = "it" if report.signed == 1 else "them"
+        yield f"Left out {count(report.signed, 'signature')}: evstore can't keep {them} true."
     yield from describe_skipped(report.skipped)
 
 

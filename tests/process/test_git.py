@@ -77,6 +77,24 @@ def test_serving_the_very_repository(project: Path) -> None:
     }
 
 
+def test_signatures_are_left_out(project: Path, folder: Path, tmp_path: Path) -> None:
+    """Of tags and of commits: they would be of something else."""
+    head = git(project, "rev-parse", "HEAD").decode().strip()
+    by = "Ada <ada@example.org> 1700000000 +0000"
+    signature = "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"
+    for name, text in (("signed", f"Said\n{signature}"), ("quoting", f"> {signature}")):
+        raw = tmp_path / name
+        raw.write_text(f"object {head}\ntype commit\ntag {name}\ntagger {by}\n\n{text}")
+        made = git(project, "hash-object", "-t", "tag", "-w", str(raw)).decode().strip()
+        git(project, "update-ref", f"refs/tags/{name}", made)
+    told = done("import", "--git", project, cwd=folder).splitlines()
+    assert told[1] == "Left out 1 signature: evstore can't keep it true."
+    done("export", "--git", tmp_path / "out", cwd=folder)
+    shown = git(tmp_path / "out", "for-each-ref", "--format=%(refname) %(contents)", "refs/tags").decode()
+    assert "refs/tags/signed Said\n" in shown
+    assert shown.count("BEGIN SSH SIGNATURE") == 1  # that which is quoted
+
+
 def test_in_a_folder_that_has_been_served(project: Path, folder: Path) -> None:
     """The files are there at once, and not only after the next start."""
     write(folder, "mine.txt", "mine")

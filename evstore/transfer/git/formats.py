@@ -14,6 +14,9 @@ from typing import NamedTuple
 FILE, PROGRAM, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
 # no more digits than git can count with
 IDENT = re.compile(r"([^<>\n\0]* )?<[^<>\n\0]*> \d{1,18} [+-]\d{1,9}", re.ASCII)
+SIGNATURE = re.compile(
+    rb"^-----BEGIN (?:PGP SIGNATURE|PGP MESSAGE|SIGNED MESSAGE|SSH SIGNATURE)-----", re.MULTILINE
+)
 WHEN = re.compile(r"(?<!\S)(\d{1,18})(?: ([+-]\d{4}))?(?!\S)", re.ASCII)
 ASCII = bytes(range(0x20, 0x7F)) + b"\n"
 LAST_RESORT = "ISO-8859-1"  # for text that is not in the encoding that it claims: every byte is some letter
@@ -53,6 +56,7 @@ class TagObject(NamedTuple):
     target: str
     tagger: str | None
     message: str
+    is_signed: bool = False
 
 
 def to_steps(fields: Iterator[bytes]) -> Iterator[Step]:
@@ -90,10 +94,13 @@ def to_commit(data: bytes) -> Commit:
 
 
 def to_tag(data: bytes) -> TagObject:
+    """Without its signature, which ends its message: from the last line on that begins one (git's gpg-interface.c)."""
     headers, text = _split(data)
     codec = _encoding_of(data, headers) or "utf-8"
     tagger = to_ident(headers["tagger"].decode(codec)) if "tagger" in headers else None
-    return TagObject(headers["object"].decode(), tagger, text.decode(codec))
+    signature = max((found.start() for found in SIGNATURE.finditer(text)), default=len(text))
+    is_signed = "gpgsig" in headers or "gpgsig-sha256" in headers or signature < len(text)
+    return TagObject(headers["object"].decode(), tagger, text[:signature].decode(codec), is_signed)
 
 
 def to_ident(text: str) -> str:

@@ -44,7 +44,7 @@ class GitReport:
 
     commits: int = 0
     tags: int = 0
-    signed: int = 0  # commits whose signatures are not kept
+    signed: int = 0  # commits and tags whose signatures are not kept
     skipped: list[Skipped] = field(default_factory=list[Skipped])
 
 
@@ -90,8 +90,9 @@ async def import_repository(
                     await _write(store, directory, batch)
                     report.commits += len(batch)
                     report.tags += sum(len(commit.tags) for commit in batch)
+                    report.signed += sum(tag.is_signed for commit in batch for tag in commit.tags)
                     progress(report.commits, total)
-    report.signed = reader.signed
+    report.signed += reader.signed
     report.skipped = [Skipped(*skipped) for skipped in reader.skipped]
     late = [tag for tags in reader.tags.values() for tag in tags]
     await _take_late(store, directory, known, late, report)
@@ -201,6 +202,7 @@ async def _take_late(
             report.skipped.append(Skipped(f"the tag {tag.name}", OFF_THE_LINE))
         elif known.tags.get(tag.name) != source:
             events.append(_tagged(tag, source))
+            report.signed += tag.is_signed
 
     def command(work: Work) -> None:
         into = _directory(work.tx, directory)

@@ -32,6 +32,7 @@ class Tag:
     commit: str | None  # None: it names something else
     tagger: str | None = None
     message: str | None = None
+    is_signed: bool = False
 
 
 class Repository:
@@ -124,7 +125,9 @@ class Repository:
             told, name = told or tag, tag.target
             found = self.open(name)
         commit = name if found.kind == "commit" else None
-        return Tag(called, commit, told and told.tagger, told and told.message)
+        if told is None:
+            return Tag(called, commit)
+        return Tag(called, commit, told.tagger, told.message, told.is_signed)
 
 
 class Object:
