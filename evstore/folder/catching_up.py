@@ -46,7 +46,7 @@ class CatchingUp:
         here = [found for entry in stood if (found := tree.by_id(tx, entry)) is not None]
         here = [one for one in here if not any(one.path == at or one.path.is_below(at) for at in stuck)]
         here.sort(key=lambda found: len(found.path.names))
-        self._lower_all(tx, here, lifted, since, outcome)
+        self._lower_all(tx, here, stood, lifted, since, outcome)
         # nothing waits for its place any more: what is written is in nobody's way
         for found in here:
             if found.id not in outcome.refused:
@@ -81,6 +81,7 @@ class CatchingUp:
         self,
         tx: Tx,
         entries: Iterable[Entry],
+        stood: Mapping[EntryId, set[ContentPath]],
         lifted: Mapping[EntryId, ContentPath],
         since: Missed,
         outcome: Outcome,
@@ -93,8 +94,10 @@ class CatchingUp:
                     self._bring_back(tx, entry, undeleted)
             except EvstoreError as error:
                 outcome.refused[entry.id] = error
-                if entry.id in lifted:
-                    self._put_back(entry.id, lifted[entry.id])
+                # one that an ended start has lifted may have been at any of its places
+                self._put_back(
+                    entry.id, (lifted[entry.id],) if entry.id in lifted else sorted(stood[entry.id])
+                )
 
     def _bring_back(self, tx: Tx, directory: Entry | None, offset: Offset) -> None:
         """From the trash, with what has no versions, if it is there as a whole: to where it came, or where it belongs by now."""
@@ -190,11 +193,12 @@ class CatchingUp:
         if entry.id in since.modes:
             self._writer.set_executable(tx, entry, modes.is_executable(tx, entry.id), outcome)
 
-    def _put_back(self, entry: EntryId, was: ContentPath) -> None:
+    def _put_back(self, entry: EntryId, places: Iterable[ContentPath]) -> None:
         """Its new place can't be reached: so it stays where it was, and the comparison finds it there."""
-        with suppress(EvstoreError):  # then it is left in the trash, which is told
-            if self._disk.trashed.has(_aside(entry)):
-                self._disk.recover(_aside(entry), was)
+        for was in places:
+            with suppress(EvstoreError):  # then it is left in the trash, which is told
+                if self._disk.trashed.has(_aside(entry)):
+                    self._disk.recover(_aside(entry), was)
 
     def _settle(self) -> None:
         """What waits for a place now is trash like any other: the next start must not take it for its own."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from evstore.events import Author, Kind
 from evstore.paths import ContentPath
-from tests.folder.both_sides import AUTHOR, BothSides, Tree
+from tests.folder.both_sides import AUTHOR, BothSides, Tree, digest
 from tests.folder.dying import run
 
 BASE = {"d/a": b"one", "d/sub/b": b"two", "c": b"three", "n": b"four", "m": b"five", "x/1": b"x", "y/2": b"y"}
@@ -168,10 +169,7 @@ async def test_a_start_that_is_killed_while_it_catches_up_and_the_next_one_too(
     for calls in itertools.count(1, 2):
         both = BothSides(new(tmp_path / str(calls)))
         await begin(both)
-        for task in both.folder._tasks:  # or the log would be given what the disk has
-            task.cancel()
-        await both.folder._turns.rest()
-        both.store.mirror = None
+        await stop_looking(both)
         with suppress(Enough):
             await wishes(both, Counting(answers))
         await both.crash()
@@ -196,3 +194,33 @@ class Counting:
         self.left -= 1
         if not self.left:
             raise Enough
+
+
+async def test_what_an_ended_start_has_put_aside_and_can_not_get_to_its_place_is_where_it_was(
+    tmp_path: Path,
+) -> None:
+    both = BothSides(tmp_path)
+    await begin(both)
+    await stop_looking(both)
+    entry = await both.contents.exists(ContentPath("d"))
+    assert entry is not None
+    await both.contents.move(ContentPath("d"), ContentPath("x/d"), Author.new(AUTHOR))
+    await both.crash()
+    (both.root / ".evstore/trash").mkdir(exist_ok=True)
+    (both.root / "d").rename(both.root / f".evstore/trash/moving-{entry.id.hex()}")
+    shutil.rmtree(both.root / "x")
+    both.write("x", b"a file by now")
+    await both.open()
+    await both.folder.settled()
+    assert both.disk()["d/kept.big"] == digest(b"d/kept.big")
+    assert (await both.tree())["d/a"] == digest(BASE["d/a"])
+    assert os.listdir(both.root / ".evstore/trash") == []
+    await both.close()
+
+
+async def stop_looking(both: BothSides) -> None:
+    """From now on nothing is carried out; nor is the log given what the disk has."""
+    for task in both.folder._tasks:
+        task.cancel()
+    await both.folder._turns.rest()
+    both.store.mirror = None
