@@ -50,7 +50,8 @@ from evstore.disk.looking import (
 )
 from evstore.disk.modes import set_executable, tells_modes
 from evstore.disk.reading import opened
-from evstore.disk.renaming import is_same, rename_new, respell
+from evstore.disk.renaming import is_same, rename_new
+from evstore.disk.respelling import respell
 from evstore.disk.sweeping import sweep
 from evstore.disk.trashed import Trashed
 from evstore.disk.writing import NEW, OLD, TMP, Target, remove, sync_disk_of, temporary_name, write
@@ -304,7 +305,7 @@ class Disk:
             except FileExistsError:
                 if not is_same(name, new_name, source, target) or is_spelt(target, new_name):
                     raise Occupied(f"Something else is there on the disk: {shown(new)}") from None
-                respell(name, new_name, source, target)
+                respell(self._inside, name, new, source, target)
 
     def discard(self, path: ContentPath, name: str) -> None:
         """Move a file or a directory to the trash of its disk as `name`, in one step.

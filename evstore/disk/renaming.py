@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import secrets
 import sys
 from collections.abc import Callable
 
@@ -73,17 +72,3 @@ def is_same(name: str, other: str, source: int, target: int) -> bool:
     here = os.stat(name, dir_fd=source, follow_symlinks=False)
     there = os.stat(other, dir_fd=target, follow_symlinks=False)
     return os.path.samestat(here, there)
-
-
-def respell(name: str, new: str, source: int, target: int) -> None:
-    """`rename_new` to a name that the disk takes for the same.
-
-    Many systems do nothing when asked to rename a file to itself, so it is moved out of the way first.
-    """
-    between = f".evstore-renamed-{secrets.token_hex(8)}"
-    rename_new(name, between, source, target)
-    try:
-        rename_new(between, new, target, target)
-    except OSError:
-        rename_new(between, name, target, source)
-        raise

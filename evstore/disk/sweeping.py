@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
@@ -16,6 +15,7 @@ from io import BufferedReader
 from evstore.disk import trash
 from evstore.disk.inside import Inside, names_of
 from evstore.disk.looking import TEMPORARY, look_in
+from evstore.disk.respelling import BETWEEN, finish
 from evstore.disk.writing import KEPT, OLD, TEMPORARY_NEW, TMP, UNFINISHED
 from evstore.errors import NotFound
 from evstore.paths import ContentPath
@@ -34,6 +34,8 @@ def sweep(inside: Inside, is_known: IsKnown) -> list[str]:
 
 def _swept(inside: Inside, tmp: int, name: str, is_known: IsKnown) -> str | None:
     """Remove that, and the file beside another that it is a note of. Under what name something is in the trash now."""
+    if name.startswith(BETWEEN):
+        return finish(inside, tmp, name)
     try:
         noted = ContentPath(os.readlink(name, dir_fd=tmp))
     except OSError:  # no note
@@ -53,7 +55,7 @@ def _remove(inside: Inside, path: ContentPath, directory: int, is_known: IsKnown
     if _is_unfinished(path.name, found) or _is_known(path.name, directory, is_known):
         os.unlink(path.name, dir_fd=directory)
         return None
-    name = f"{time.time_ns()}-{path.name}"
+    name = trash.timed(path.name)
     trash.put(inside, path, name, directory)
     return name
 

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from evstore.paths import ContentPath
 
 TRASH = "trash"  # in .evstore
 ELSEWHERE = "trash-elsewhere"  # notes: a name in another disk's trash -> the directory where that disk is
+MAX_TRASHED = 200  # bytes of a name that are kept there
 HERE = "."  # a note can't be empty
 
 
@@ -164,6 +166,11 @@ def listed(directory: int) -> list[str]:
         return os.listdir(readable)
     finally:
         os.close(readable)
+
+
+def timed(name: str) -> str:
+    """A name in the trash for something that is called so, which is not too long and tells when it was put there."""
+    return f"{time.time_ns()}-{name.encode()[:MAX_TRASHED].decode(errors='ignore')}"
 
 
 def put_at(name: str) -> int | None:

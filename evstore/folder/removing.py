@@ -11,6 +11,7 @@ from io import BufferedReader
 from typing import Literal
 
 from evstore.disk.disk import Disk, Found, Stamp, What
+from evstore.disk.trash import MAX_TRASHED
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError
 from evstore.events import Digest, Recorded
@@ -21,7 +22,6 @@ from evstore.paths import ContentPath
 logger = logging.getLogger(__name__)
 
 DELETED = re.compile(r"(?P<at>\d+)@(?P<deletion>\d+)(\.(?P<command>[0-9a-f]+))?-")
-MAX_TRASHED = 200  # bytes of a name that are kept in the trash
 MARK = 4  # bytes of a command's id, at its end, where it is random
 
 

@@ -206,3 +206,24 @@ def test_leftovers_of_a_crash_are_swept(disk: Disk, root: Path, outside: Path) -
     assert os.listdir(root / ".evstore/tmp") == []
     assert sorted(os.listdir(root)) == [".evstore", "a.txt"]
     assert sorted(os.listdir(outside)) == [".evstore-tmp-4", "below", "secret.txt"]
+
+
+def test_a_rename_that_a_crash_has_left_halfway_is_finished(disk: Disk, root: Path) -> None:
+    write(disk, "a.txt")
+    (root / "d").mkdir()
+    for number, name in enumerate(("A.txt", "taken", "../up", "")):
+        (root / f"d/.evstore-renamed-{number}").write_text(name)
+        note = root / f".evstore/tmp/.evstore-renamed-{number}"
+        note.write_text(f"d/.evstore-renamed-{number}\0{name}")
+    (root / "d/taken").write_text("his")
+    (root / ".evstore/tmp/.evstore-renamed-4").write_text("gone/.evstore-renamed-4\0name")
+    (root / ".evstore/tmp/.evstore-renamed-5").write_text("d/taken\0mine")
+    (left,) = disk.sweep(lambda file: False)
+    assert (root / ".evstore/trash" / left).read_text() == "taken"
+    assert {file.name: file.read_text() for file in (root / "d").iterdir()} == {
+        "A.txt": "A.txt",
+        "taken": "his",
+        ".evstore-renamed-2": "../up",
+        ".evstore-renamed-3": "",
+    }
+    assert os.listdir(root / ".evstore/tmp") == []

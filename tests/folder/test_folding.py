@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 from evstore.disk.disk import Changed, Disk, Occupied, Stamp, What
 from evstore.disk.filesystem import is_network
 from evstore.errors import NotFound
+from evstore.events import Author
+from tests.folder.both_sides import AUTHOR, BothSides
 from tests.folder.disks import NOW, ROOT, p
+from tests.folder.dying import run
 from tests.folder.fuse import folding_disk
 from tests.process.commands import evstore
 
@@ -108,3 +112,33 @@ def test_a_log_over_the_network_is_refused(tmp_path: Path) -> None:
             "serve", "far/folder", "--host", "256.0.0.1", "--no-browser", "--db", "log.db", cwd=tmp_path
         )
         assert "network" not in allowed.stderr and (tmp_path / "log.db").exists()
+
+
+async def respell(both: BothSides, begins: Callable[[], None]) -> None:
+    both.write(".evstoreignore", b"*.big\n")
+    await both.open()
+    await both.contents.create_directory(p("d"), Author.new(AUTHOR))
+    await both.save("d/a", b"one")
+    both.write("d/kept.big", b"kept")
+    await both.folder.note()
+    begins()
+    await both.contents.move(p("d"), p("D"), Author.new(AUTHOR))
+    await both.folder.close()
+
+
+async def test_a_rename_that_changes_only_the_spelling_and_a_process_that_is_killed(tmp_path: Path) -> None:
+    for calls in itertools.count(1):
+        place = tmp_path / str(calls)
+        (place / "folder").mkdir(parents=True)
+        with folding_disk(place / "folder"):
+            left = run(place, respell, calls)
+            both = BothSides(place)
+            await both.open()
+            await both.folder.settled()
+            assert sorted(both.disk()) == ["D", "D/a", "D/kept.big"]
+            assert sorted(await both.tree()) == ["D", "D/a"]
+            assert os.listdir(both.root / ".evstore/tmp") == []
+            await both.close()
+        if left:
+            break
+    assert calls > 2
