@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from evstore.cli.access import reading
@@ -25,6 +26,9 @@ def explain(folder: Path, db: Path, path: ContentPath) -> str | None:
     """
     try:
         disk = Disk(folder)
+        for place in path.lineage[:-1]:
+            if os.path.islink(folder / place):
+                return f"{path} is reached by the symbolic link {place}: name it by its own path."
         found = disk.look(path)
         if not path or found is None:
             return None

@@ -155,6 +155,7 @@ def test_what_can_not_be_done(folder: Path, command: str, sentence: str) -> None
     [
         ("link", "link has no versions: it is a symbolic link."),
         ("pipe", "pipe has no versions: it is no regular file."),
+        ("way/b.txt", "way/b.txt is reached by the symbolic link way: name it by its own path."),
         ("sub/x.tmp", "sub/x.tmp has no versions: .evstoreignore names it in line 1."),
         (".hidden", ".hidden has no versions: its name begins with a dot, or that of a folder above it."),
         ("new.py", "new.py is on the disk, and not in the log yet: `evstore serve` takes it in."),
@@ -165,6 +166,7 @@ def test_what_can_not_be_done(folder: Path, command: str, sentence: str) -> None
 )
 def test_what_is_on_the_disk_alone(folder: Path, command: str, path: str, says: str) -> None:
     (folder / "link").symlink_to("a.txt")
+    (folder / "way").symlink_to("sub")
     os.mkfifo(folder / "pipe")
     (folder / ".evstoreignore").write_text("*.tmp\n")
     for name in ("sub/x.tmp", ".hidden", "new.py"):
