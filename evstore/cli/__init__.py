@@ -72,5 +72,5 @@ class Commands(click.Group):
 def main() -> None:
     """A Jupyter server that never loses work: every save is kept, and can be read and restored.
 
-    Each option can be given as an environment variable, too: --base-url as EVSTORE_BASE_URL.
+    What can be set for `serve` can be given as an environment variable, too: --base-url as EVSTORE_BASE_URL.
     """
