@@ -21,7 +21,7 @@ def bring_back(tx: Tx, disk: Disk, directory: Entry, offset: Offset) -> bool:
     if lost is None or disk.look(directory.path) is not None:
         return False
     name = _name_of(tx, disk, lost.offset)
-    if name is None:
+    if name is None or not disk.trashed.has(name, lost.below):
         return False
     held = {entry.id for entry in tree.below(tx, directory.id, offset)}
     for entry in tree.below(tx, directory.id, lost.offset - 1):

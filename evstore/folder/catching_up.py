@@ -104,7 +104,8 @@ class CatchingUp:
         if directory is None or not directory.is_directory:
             return
         try:
-            if self._disk.look(directory.path.parent) is None:
+            parent = self._disk.look(directory.path.parent)
+            if parent is None or parent.what is not What.DIRECTORY:
                 return
             if bring_back(tx, self._disk, directory, offset) and (found := self._disk.look(directory.path)):
                 # by which it is found if it has moved since

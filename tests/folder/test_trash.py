@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import shutil
@@ -497,3 +498,25 @@ def test_only_what_is_as_it_was_is_removed(disk: Disk, root: Path, outside: Path
         with pytest.raises(EvstoreError):
             disk.trashed.remove(lost, {"secret.txt": members["a"].stamp})
     assert list(disk.trashed.walk("nothing")) == []
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_what_has_left_the_trash_is_not_missed_there(
+    both: BothSides, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A directory that was in another one, of which only what has no versions is in the trash still."""
+    both.write(".evstoreignore", b"*.tmp\n")
+    (both.root / "p/d").mkdir(parents=True)
+    both.write("p/d/a", b"one")
+    both.write("p/x.tmp", b"two")
+    await both.folder.settled()
+    entry = await entry_at(both, "p/d")
+    await both.contents.delete(ContentPath("p"), me())
+    await until_in_trash(both, "x.tmp")
+    trash = both.root / ".evstore/trash"
+    async with asyncio.timeout(30):
+        while list(trash.glob("*/d")):
+            await asyncio.sleep(0.02)
+    await both.history.undelete(entry, ContentPath("e"), me())
+    assert everything(both.root / "e") == {"a": b"one"}
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []

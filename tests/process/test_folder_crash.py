@@ -125,10 +125,14 @@ def logged(db: Path) -> tuple[Tree, set[bytes]]:
 
 def on_disk(folder: Path) -> Tree:
     found: Tree = {}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if not any(part.startswith(".") for part in name.split("/")):
-            found[name] = None if path.is_dir() else hashlib.sha256(path.read_bytes()).digest()
+    for place, directories, files in os.walk(folder):
+        directories[:] = [name for name in directories if not name.startswith(".")]
+        here = Path(place).relative_to(folder)
+        found |= {(here / name).as_posix(): None for name in directories}
+        for name in files:
+            if not name.startswith("."):
+                data = Path(place, name).read_bytes()
+                found[(here / name).as_posix()] = hashlib.sha256(data).digest()
     return found
 
 
