@@ -51,9 +51,7 @@ class Wal:
                     self._connection.execute("pragma wal_checkpoint(restart)").fetchall()
             else:
                 self._connection.execute("pragma wal_checkpoint(passive)").fetchall()
-        except (
-            sqlite3.Error
-        ) as error:  # of whatever kind: nobody would be answered any more if the writer ended here
+        except sqlite3.Error as error:  # of whatever kind: if the writer ended here, nobody would be answered
             logger.warning("The WAL could not be checkpointed (%s); it grows until it can.", error)
 
     @contextlib.contextmanager
