@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evstore.clusters.model import Profile
-from evstore.errors import NotFound, Unavailable
+from evstore.errors import NotFound, Stopping, Unavailable
 from evstore.threads import LoopThread
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 STOP = 30.0  # seconds that clusters have to stop before they are killed
-STOPPING = "The server is shutting down."
 INSTALL = "Clusters need ipyparallel: pip install 'evstore[clusters]'"
 
 
@@ -97,7 +96,7 @@ class Clusters:
             raise Unavailable(INSTALL)
         async with self._opening:
             if self._is_closed:
-                raise Unavailable(STOPPING)
+                raise Stopping
             if self._open is None:
                 thread = LoopThread("clusters")
                 self._open = thread, await thread.run(_open(self._folder))
@@ -107,7 +106,7 @@ class Clusters:
             return await doing
         except asyncio.CancelledError:
             if self._is_closed and doing.cancelled():
-                raise Unavailable(STOPPING) from None
+                raise Stopping from None
             raise
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from evstore.closing import RESTART
-from evstore.errors import CannotStart, Forbidden, Invalid, NotFound, Unavailable
+from evstore.errors import CannotStart, Forbidden, Invalid, NotFound, Stopping
 from evstore.kernels.actions import Actions
 from evstore.kernels.activity import UNTRACKED
 from evstore.kernels.endpoint import Launcher
@@ -106,7 +106,7 @@ class Kernels:
             return running
         spec = await self._installed(name)
         if self._is_closed:
-            raise Unavailable("The server is shutting down.")
+            raise Stopping
         if running := await self._running(kernel_id):  # since the last look
             return running
         if 0 < self._limit <= len(self._kernels):

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PATIENCE = 30  # seconds for something to be in the history
 GONE = "ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE)"  # what a page meets that asks a server that has stopped
+STOPS = r"\b503\b.*/ipyparallel/clusters\b"  # what a page meets that asks, every few seconds, a server that is stopping
 ASKS = "has changed on disk since the last time it was opened or saved"
 
 

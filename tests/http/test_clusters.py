@@ -201,8 +201,8 @@ async def test_the_server_stops(tmp_path: Path, ipython: Path, wait: float):
         await asyncio.sleep(wait)
         await services.clusters.close()
         assert processes(ipython) == []
-        assert (await starting).status == (501 if wait < 1 else 200)
-        assert (await server.fetch("GET", "/api/clusters")).status == 501
+        assert (await starting).status == (503 if wait < 1 else 200)
+        assert (await server.fetch("GET", "/api/clusters")).status == 503
 
 
 async def test_one_that_somebody_else_has_started(tmp_path: Path, ipython: Path):
