@@ -168,9 +168,9 @@ def listed(directory: int) -> list[str]:
         os.close(readable)
 
 
-def timed(name: str) -> str:
-    """A name in the trash for something that is called so, which is not too long and tells when it was put there."""
-    return f"{time.time_ns()}-{name.encode()[:MAX_TRASHED].decode(errors='ignore')}"
+def timed(name: str, by: str = "") -> str:
+    """A name in the trash for something called so, which is not too long and tells when it was put there, and `by` what."""
+    return f"{time.time_ns()}{by}-{name.encode()[:MAX_TRASHED].decode(errors='ignore')}"
 
 
 def put_at(name: str) -> int | None:

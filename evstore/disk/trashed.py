@@ -56,11 +56,10 @@ class Trashed:
             found = look_in(place, name)
             return Stamp.of(found) if _is_file(found) else None
 
-    def open(self, name: str) -> tuple[BufferedReader, Stamp]:
+    def open(self, name: str) -> BufferedReader:
         """That file for reading, which the caller closes. Its reads raise Unreadable."""
         with changing(ContentPath()), trash.entered(self._inside, (), of=name) as place:
-            file = opened(os.open(name, OLD, dir_fd=place), ContentPath(name))
-            return file, Stamp.of(os.fstat(file.fileno()))
+            return opened(os.open(name, OLD, dir_fd=place), ContentPath(name))
 
     def remove_file(self, name: str, stamp: Stamp) -> bool:
         """Remove that file if it still has that stamp. Whether it had."""

@@ -13,9 +13,9 @@ from evstore.errors import EvstoreError
 from evstore.events import Digest, EntryId, Offset
 from evstore.folder.bringing_back import bring_back
 from evstore.folder.missed import Missed, missed, places
-from evstore.folder.removing import has_body, read_digest, trash_name
+from evstore.folder.removing import EMPTY, has_body, read_digest, trash_name
 from evstore.folder.state import Known, State
-from evstore.folder.to_disk import EMPTY, Outcome, Writer
+from evstore.folder.to_disk import Outcome, Writer
 from evstore.paths import ContentPath
 from evstore.projections import modes, tree
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import time
 from collections.abc import Callable
 from io import BufferedReader
 from typing import Literal
 
-from evstore.disk.disk import Disk, Found, Stamp, What
-from evstore.disk.trash import MAX_TRASHED
+from evstore.disk.disk import Disk, Found, What
+from evstore.disk.trash import timed
 from evstore.engine.base import Tx
 from evstore.errors import EvstoreError
 from evstore.events import Digest, Recorded
@@ -22,6 +21,7 @@ from evstore.paths import ContentPath
 logger = logging.getLogger(__name__)
 
 DELETED = re.compile(r"(?P<at>\d+)@(?P<deletion>\d+)(\.(?P<command>[0-9a-f]+))?-")
+EMPTY = hashlib.sha256(b"").digest()
 MARK = 4  # bytes of a command's id, at its end, where it is random
 
 
@@ -56,9 +56,8 @@ class Remover:
             logger.info("A file that was deleted stays in .evstore/trash: %s", error.message)
 
     def _digest(self, name: str) -> Digest | None:
-        file, stamp = self._disk.trashed.open(name)
-        with file:
-            return digest_of(file, stamp)
+        with self._disk.trashed.open(name) as file:
+            return digest_of(file)
 
     def put_away(self, tx: Tx, top: Found, deletion: int) -> None:
         """Move a file or a directory to the trash that the event at the offset `deletion` has deleted; what is in no version stays where it is, with the directories above it.
@@ -103,13 +102,13 @@ def read_digest(disk: Disk, path: ContentPath) -> tuple[Digest | None, Found]:
     """The SHA-256 of a file; None of an empty one. Raises NotFound, Unreadable."""
     file, found = disk.open(path)
     with file:
-        return digest_of(file, found.stamp), found
+        return digest_of(file), found
 
 
-def digest_of(file: BufferedReader, stamp: Stamp) -> Digest | None:
-    """The SHA-256 of what is still to be read of a file; None of an empty one. Raises Unreadable."""
-    hasher = hashlib.file_digest(file, "sha256")
-    return Digest(hasher.digest()) if stamp.size else None
+def digest_of(file: BufferedReader) -> Digest | None:
+    """The SHA-256 of what is still to be read of a file; None of nothing. Raises what reading it does."""
+    digest = hashlib.file_digest(file, "sha256").digest()
+    return None if digest == EMPTY else Digest(digest)
 
 
 def has_body(tx: Tx, digest: Digest | None) -> bool:
@@ -119,7 +118,7 @@ def has_body(tx: Tx, digest: Digest | None) -> bool:
 
 def is_known(tx: Tx, file: BufferedReader) -> bool:
     """Whether the log has what is in a file. Raises OSError."""
-    return has_body(tx, Digest(hashlib.file_digest(file, "sha256").digest()))
+    return has_body(tx, digest_of(file))
 
 
 def trash_name(path: ContentPath, deletion: Recorded | Literal[0] | None = None) -> str:
@@ -127,7 +126,6 @@ def trash_name(path: ContentPath, deletion: Recorded | Literal[0] | None = None)
 
     `deletion`: the event that has deleted it, if it was in the log; 0 for a part of that.
     """
-    name = path.name.encode()[:MAX_TRASHED].decode(errors="ignore")
     match deletion:
         case None:
             by = ""
@@ -135,7 +133,7 @@ def trash_name(path: ContentPath, deletion: Recorded | Literal[0] | None = None)
             by = "@0"
         case _:
             by = f"@{deletion.offset}.{_mark(deletion)}"
-    return f"{time.time_ns()}{by}-{name}"
+    return timed(path.name, by)
 
 
 def deletion_of(name: str) -> int | None:

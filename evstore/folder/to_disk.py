@@ -6,7 +6,6 @@ the newest version (`comparing.py` finds it).
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from evstore.events import (
 )
 from evstore.folder.bringing_back import bring_back
 from evstore.folder.power_loss import PowerLoss
-from evstore.folder.removing import Remover, has_body, read_digest, trash_name
+from evstore.folder.removing import EMPTY, Remover, has_body, read_digest, trash_name
 from evstore.folder.state import Known, State
 from evstore.log import bodies
 from evstore.paths import ContentPath
@@ -42,7 +41,6 @@ from evstore.projections import modes, tree
 logger = logging.getLogger(__name__)
 
 Plain = Mapping[Digest, bytes]  # bodies that are in memory anyway
-EMPTY = hashlib.sha256(b"").digest()
 NEVER_MADE = Known(Stamp(0, 0, 0, 0), None)  # of a directory that could not be made
 
 

@@ -15,9 +15,10 @@ from aiohttp import web
 
 from evstore import notebooks
 from evstore.contents import Save
-from evstore.disk.found import LATEST
+from evstore.disk.found import clamped
 from evstore.errors import Invalid, TooLarge
 from evstore.events import Digest
+from evstore.http.reply import parse_time
 from evstore.log import bodies
 from evstore.log.bodies import Body, KnownChunks
 from evstore.notebooks import CellCache
@@ -93,13 +94,10 @@ def brought(model: Mapping[str, Any]) -> Brought:
 
 
 def _microseconds(text: Any) -> int:
-    try:
-        when = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        when = None
-    if when is None or when.tzinfo is None or when < EPOCH:
+    when = parse_time(text) if isinstance(text, str) else None
+    if when is None or when < EPOCH:
         raise Invalid("evstore.modified must be a time such as 2026-11-22T10:00:00Z, after 1970.")
-    return min((when - EPOCH) // timedelta(microseconds=1), LATEST)
+    return clamped((when - EPOCH) // timedelta(microseconds=1))
 
 
 async def read_body(request: web.Request, limit: int) -> bytearray:

@@ -106,13 +106,19 @@ def parse_moment(value: str | int) -> Moment:
     text = value.strip()
     if _OFFSET.fullmatch(text):
         return int(text)
-    try:
-        when = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + arrives as a space
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
+    when = parse_time(text.replace(" ", "+"))  # an unescaped + arrives as a space
+    if when is None:
         raise Invalid(f"at={text!r:.60} is neither an offset nor a time such as 2026-11-22T10:00:00Z.")
     return when
+
+
+def parse_time(text: str) -> datetime | None:
+    """An RFC 3339 time with its zone; None when it is something else."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if when.tzinfo is None else when
 
 
 def author(request: web.Request) -> Author:
