@@ -21,9 +21,7 @@ from itertools import islice
 from pathlib import Path
 
 from evstore import projections
-from evstore.engine.base import Tx
-from evstore.engine.sqlite import SqliteEngine
-from evstore.events import (
+from evstore.core.events import (
     ROOT,
     Author,
     CheckpointCreated,
@@ -41,6 +39,8 @@ from evstore.events import (
 )
 from evstore.log import bodies, log, schema
 from evstore.log.bodies import KnownChunks
+from evstore.log.engine.base import Tx
+from evstore.log.engine.sqlite.engine import SqliteEngine
 
 PER_FILE = 10  # events
 BIG = 10  # one file of so many is in one directory

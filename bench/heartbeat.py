@@ -16,10 +16,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from evstore.cli import main, serving
-from evstore.cli.server import Greeting, run
+from evstore.cli import main, session
+from evstore.cli.composition import Greeting, run
 from evstore.config import Config
-from evstore.store import Store
+from evstore.store.store import Store
 
 BEAT = 0.005  # seconds
 
@@ -51,5 +51,5 @@ async def run_with_heart(
 
 
 if __name__ == "__main__":
-    serving.run = run_with_heart
+    session.run = run_with_heart
     main()

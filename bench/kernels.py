@@ -28,7 +28,7 @@ from bench.options import Settings, main
 from bench.servers import Running
 from bench.table import Row
 from bench.websocket import WebSocket, content, execute_request
-from evstore.kernels.warmup import LIFT_LIMIT
+from evstore.processes.kernels.readiness_probe import LIFT_LIMIT
 
 LINES = 20_000
 SHORT = 4_000  # lines of the floods whose rate is measured: more of them, for they vary

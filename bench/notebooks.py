@@ -26,7 +26,7 @@ from notebook_saves import SIZES, saves
 from rich.console import Console
 from rich.table import Table
 
-from evstore.notebooks import CellCache, canonical, parse, to_json
+from evstore.core.notebooks import CellCache, canonical, parse, to_json
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -24,9 +24,9 @@ from bench.client import Connection, Target, request
 from bench.contents import last_offset
 from bench.options import Settings, main
 from bench.table import Row
-from evstore.engine.reader import SqliteReader
 from evstore.log import log
-from evstore.store import Store
+from evstore.log.engine.sqlite.reader import SqliteReader
+from evstore.store.store import Store
 
 MB = 1_000_000
 LISTED = {

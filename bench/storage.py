@@ -24,7 +24,7 @@ from bench.contents import model
 from bench.notebook_saves import saves
 from bench.options import Settings, main
 from bench.table import Row
-from evstore.notebooks import canonical
+from evstore.core.notebooks import canonical
 
 SIZES = {"250 kB": "S", "1 MB": "M", "5 MB": "L"}
 GIT_AGGRESSIVE = 14_400.0  # bytes per revision of M, as `--git` measured it on 2026-11-22 with git 2.39

@@ -10,7 +10,7 @@ import uuid
 from datetime import UTC, datetime
 
 from bench.client import Connection, Target, request
-from evstore.kernels.wire import V1, from_v1, to_v1
+from evstore.processes.kernels.wire import V1, from_v1, to_v1
 
 BLOCK = 1 << 18  # bytes
 PATIENCE = 20  # seconds

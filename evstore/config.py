@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evstore.units import MIB
+from evstore.core.units import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from evstore import kernel_output
-from evstore.kernels import execution
+from evstore.processes.kernels import execution
+from evstore.services import detached_output
 from tests.helpers import Server
 from tests.kernel_client import connected, eventually, nobody_is_connected
 
@@ -23,17 +23,17 @@ HALVES = "print('first')\n" + WAIT.format(name="go on") + "print('second')\n"
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are given up, and looked after, within moments."""
-    monkeypatch.setattr(kernel_output, "GRACE", 0.3)
-    monkeypatch.setattr(kernel_output, "TICK", 0.1)
-    monkeypatch.setattr(kernel_output, "INTERVAL", 0.2)
-    monkeypatch.setattr(kernel_output, "REREAD", 0.0)
+    monkeypatch.setattr(detached_output, "GRACE", 0.3)
+    monkeypatch.setattr(detached_output, "TICK", 0.1)
+    monkeypatch.setattr(detached_output, "INTERVAL", 0.2)
+    monkeypatch.setattr(detached_output, "REREAD", 0.0)
     monkeypatch.setattr(execution, "PRESENCE", 1.0)
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written by itself."""
-    monkeypatch.setattr(kernel_output, "GRACE", 3600.0)
+    monkeypatch.setattr(detached_output, "GRACE", 3600.0)
 
 
 @pytest.fixture

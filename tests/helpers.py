@@ -13,14 +13,14 @@ import orjson
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from evstore.auth import Authorizer
-from evstore.cli.server import open_services
+from evstore.cli.composition import open_services
 from evstore.config import Config
 from evstore.http.app import ROUTES, make_app
 from evstore.http.routing import Route
 from evstore.http.server import serving
 from evstore.http.services import Services
-from evstore.store import Store
+from evstore.services.auth import Authorizer
+from evstore.store.store import Store
 
 TOKEN = "test-token"
 SECRET = b"s" * 32

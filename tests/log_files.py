@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evstore.contents import Contents, Save
-from evstore.engine.base import Tx
-from evstore.events import Author, Event, Recorded
+from evstore.core.events import Author, Event, Recorded
+from evstore.core.paths import ContentPath
 from evstore.log import bodies, log
-from evstore.paths import ContentPath
-from evstore.projections import modes, tree
-from evstore.store import Store
-from evstore.transfer.git.exporting import GitExported, export_repository
-from evstore.transfer.git.importing import GitReport, import_repository
+from evstore.log.engine.base import Tx
+from evstore.projections import executables, tree
+from evstore.services.contents import Contents, Save
+from evstore.store.store import Store
+from evstore.transfer.git.git_export import GitExported, export_repository
+from evstore.transfer.git.git_import import GitReport, import_repository
 from tests.git_repository import FILE, PROGRAM, blob_id, git
 
 
@@ -60,7 +60,7 @@ async def files_at(store: Store, at: int = tree.NOW, folder: str = "") -> dict[s
         for entry in tree.subtree(tx, top, at):
             if not entry.is_directory:
                 data = bodies.read(tx, entry.digest) if entry.digest is not None else b""
-                mode = PROGRAM if modes.is_executable(tx, entry.id, at) else FILE
+                mode = PROGRAM if executables.is_executable(tx, entry.id, at) else FILE
                 found[entry.path.removeprefix(folder).lstrip("/")] = (mode, blob_id(data))
         return found
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from evstore.engine.connections import SqliteTx, connect_reader
-from evstore.errors import DatabaseError
-from evstore.events import Digest, Offset, format_id, format_time
+from evstore.core.errors import DatabaseError
+from evstore.core.events import Digest, Offset, format_id, format_time
 from evstore.log import bodies, log, schema
+from evstore.log.engine.sqlite.connections import SqliteTx, connect_reader
 
 EVENTS = f'select {log.COLUMNS}, payload_hash, hash from events where "offset" > ? order by "offset" limit ?'
 SIZES = "select (select count(*) from {0}), (select coalesce(sum({1}), 0) from {0})"

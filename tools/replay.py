@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from evstore.engine.connections import SqliteTx
-from evstore.errors import DatabaseError
+from evstore.core.errors import DatabaseError
 from evstore.log import log
+from evstore.log.engine.sqlite.connections import SqliteTx
 from evstore.projections import tree
-from evstore.verifying import beside, differences, replay
+from evstore.store.integrity import beside, differences, replay
 
 
 @click.command(help=__doc__)

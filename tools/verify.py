@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from evstore.errors import DatabaseError
-from evstore.verifying import verify
+from evstore.core.errors import DatabaseError
+from evstore.store.integrity import verify
 
 
 @click.command(help=__doc__)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from evstore.errors import EvstoreError
+from evstore.core.errors import EvstoreError
 
 COMMANDS = {  # name -> module:function, and what --help says of it, in its order
     "serve": ("serve:serve", "Serve a folder to JupyterLab, Notebook and other clients."),
@@ -26,9 +26,9 @@ COMMANDS = {  # name -> module:function, and what --help says of it, in its orde
     "checkpoints": ("history:checkpoints", "The checkpoints of a file."),
     "import": ("transfer:import_", "Take in the files of a folder."),
     "export": ("transfer:export", "Write all files into a folder, as of any moment."),
-    "backup": ("upkeep:backup", "Copy the log, also while a server runs."),
-    "verify": ("upkeep:verify", "Check the log for damage."),
-    "rebuild": ("upkeep:rebuild", "Make anew all that follows from the log."),
+    "backup": ("maintenance:backup", "Copy the log, also while a server runs."),
+    "verify": ("maintenance:verify", "Check the log for damage."),
+    "rebuild": ("maintenance:rebuild", "Make anew all that follows from the log."),
 }
 
 

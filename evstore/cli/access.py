@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from evstore.cli.running import RunningServer, holding
-from evstore.errors import Locked
-from evstore.events import Author, EntryId, format_id
-from evstore.history import History
+from evstore.cli.server_file import RunningServer, holding
+from evstore.core.errors import Locked
+from evstore.core.events import Author, EntryId, format_id
+from evstore.core.paths import ContentPath
 from evstore.http import models
 from evstore.http.models import Model
 from evstore.log.log import Moment
-from evstore.paths import ContentPath
-from evstore.store import Store
+from evstore.services.history import History
+from evstore.store.store import Store
 
 if TYPE_CHECKING:
-    from evstore.folder.working import WorkingFolder
     from evstore.http.client import Client
+    from evstore.worktree.working_folder import WorkingFolder
 
 ACTOR = "cli"  # in the log, of what a command did while no server ran
 
@@ -112,7 +112,7 @@ async def written_out(store: Store, db: Path) -> AsyncGenerator[WorkingFolder | 
         yield None
         return
     # here, because half of evstore is behind it, and most commands only read
-    from evstore.folder.working import WorkingFolder
+    from evstore.worktree.working_folder import WorkingFolder
 
     folder = WorkingFolder(store, folder_of(db), db, max_size=sys.maxsize)
     try:

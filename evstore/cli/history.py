@@ -9,13 +9,11 @@ from pathlib import Path
 import click
 from rich.filesize import decimal
 
-from evstore import codec
-from evstore.checkpoints import Checkpoints
 from evstore.cli.access import reading
 from evstore.cli.output import json_option, local_time, print_json, print_table
-from evstore.cli.places import PathType, on_log
-from evstore.contents import Contents
-from evstore.events import (
+from evstore.cli.path_args import PathType, on_log
+from evstore.core import codec
+from evstore.core.events import (
     CheckpointCreated,
     CheckpointDeleted,
     CommitImported,
@@ -27,11 +25,13 @@ from evstore.events import (
     TagImported,
     format_id,
 )
-from evstore.history import FAR, History, Told
+from evstore.core.paths import ContentPath
 from evstore.http import models
-from evstore.paths import ContentPath
 from evstore.projections import tree
-from evstore.store import Store
+from evstore.services.checkpoints import Checkpoints
+from evstore.services.contents import Contents
+from evstore.services.history import FAR, History, Told
+from evstore.store.store import Store
 
 PAGE = 500  # events looked at in one go
 

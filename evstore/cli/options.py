@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from evstore.errors import NotFound
+from evstore.core.errors import NotFound
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -17,11 +17,11 @@ import orjson
 from rich.filesize import decimal
 
 if TYPE_CHECKING:
-    from evstore.disk.found import Skipped
-    from evstore.transfer.exporting import Exported
-    from evstore.transfer.git.exporting import GitExported
-    from evstore.transfer.git.importing import GitReport
-    from evstore.transfer.importing import Report
+    from evstore.transfer.folder_export import Exported
+    from evstore.transfer.folder_import import Report
+    from evstore.transfer.git.git_export import GitExported
+    from evstore.transfer.git.git_import import GitReport
+    from evstore.worktree.disk.file_stat import Skipped
 
 SHOWN = 5  # names of one kind that are spelled out
 

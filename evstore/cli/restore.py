@@ -10,16 +10,16 @@ from uuid import UUID
 import click
 
 from evstore.cli.access import reading, writing
-from evstore.cli.moments import HELP, MomentType
 from evstore.cli.output import count, json_option, print_json, printable
-from evstore.cli.places import PathType, Typed, on_log
-from evstore.engine.base import Tx
-from evstore.errors import Conflict, NotFound
-from evstore.events import EntryId
-from evstore.history import FAR
+from evstore.cli.path_args import PathType, Typed, on_log
+from evstore.cli.time_args import HELP, MomentType
+from evstore.core.errors import Conflict, NotFound
+from evstore.core.events import EntryId
+from evstore.core.paths import ContentPath
+from evstore.log.engine.base import Tx
 from evstore.log.log import Moment
-from evstore.paths import ContentPath
 from evstore.projections import history, tree
+from evstore.services.history import FAR
 
 
 @click.command()

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from evstore.auth import check_password, hash_password, random_token
 from evstore.cli.flags import PORT, serve_options
 from evstore.cli.gateway import take_gateway
 from evstore.cli.options import SectionedCommand, database_of, existing_folder, make_directory
-from evstore.cli.running import write_private
+from evstore.cli.server_file import write_private
 from evstore.config import Config
-from evstore.disk.filesystem import check_local
-from evstore.errors import Unavailable
+from evstore.core.errors import Unavailable
 from evstore.lab import is_installed
 from evstore.lab.apps import APPS, LAB
+from evstore.services.auth import check_password, hash_password, random_token
+from evstore.worktree.disk.filesystem import check_local
 
 PORT_RETRIES = 50  # as Jupyter, when nobody asked for a certain port
 
@@ -47,7 +47,7 @@ def serve(folder: Path, db: Path | None, verbose: int, **flags: Any) -> None:
             f"--app {app.name}: {app.title} is not installed here; this installs it: {app.install}"
         )
     # Not above, for it takes half a second, which --help need not.
-    from evstore.cli.serving import serve_until_stopped
+    from evstore.cli.session import serve_until_stopped
 
     serve_until_stopped(config)
 

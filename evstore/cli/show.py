@@ -11,19 +11,19 @@ import click
 import orjson
 from rich.filesize import decimal
 
-from evstore import diffing
 from evstore.cli.access import reading
-from evstore.cli.moments import HELP, MomentType
 from evstore.cli.output import json_option, local_time, print_json, print_table
-from evstore.cli.places import PathType, on_log
-from evstore.contents import Contents
-from evstore.entry import Entry
-from evstore.errors import Invalid
-from evstore.history import Compared, History
+from evstore.cli.path_args import PathType, on_log
+from evstore.cli.time_args import HELP, MomentType
+from evstore.core import diffing
+from evstore.core.entry import Entry
+from evstore.core.errors import Invalid
+from evstore.core.paths import ContentPath
 from evstore.http import models
 from evstore.log.log import Moment
-from evstore.paths import ContentPath
-from evstore.store import Store
+from evstore.services.contents import Contents
+from evstore.services.history import Compared, History
+from evstore.store.store import Store
 
 COLORS = {"+": "green", "-": "red", "@": "cyan"}  # of a line, by how it begins; only shown on a terminal
 

@@ -14,9 +14,9 @@ from rich.filesize import decimal
 from evstore.cli.access import reading
 from evstore.cli.options import defaults_of
 from evstore.cli.output import count, json_option, print_json, printable
-from evstore.cli.places import Place, at_place, folder_argument
+from evstore.cli.path_args import Place, at_place, folder_argument
 from evstore.config import Config
-from evstore.folder.status import Status, compare
+from evstore.worktree.status import Status, compare
 
 # how the reasons for having no versions are called
 NOUNS = {"link": "symbolic link", "special file": "special file"}

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evstore import rules
 from evstore.cli.access import ThroughServer, holding_folder, reading, writing, written_out
-from evstore.cli.moments import HELP, MomentType
 from evstore.cli.options import defaults_of, existing_folder, make_directory, option
 from evstore.cli.output import (
     describe_export,
@@ -25,22 +23,24 @@ from evstore.cli.output import (
     print_json,
     progress,
 )
-from evstore.cli.places import PathType, Place, at_place, on_log
+from evstore.cli.path_args import PathType, Place, at_place, on_log
+from evstore.cli.time_args import HELP, MomentType
 from evstore.config import Config
-from evstore.disk.disk import Disk, Found, Skipped, Unreadable, What
-from evstore.engine.base import Tx
-from evstore.errors import Forbidden, Locked, NotLetIn, TooLarge
+from evstore.core import rules
+from evstore.core.errors import Forbidden, Locked, NotLetIn, TooLarge
+from evstore.core.paths import ContentPath
+from evstore.core.units import MIB
+from evstore.log.engine.base import Tx
 from evstore.log.log import Moment
-from evstore.paths import ContentPath
-from evstore.projections import modes, tree
-from evstore.store import Store
-from evstore.transfer.exporting import Exported
-from evstore.transfer.exporting import export as export_tree
-from evstore.transfer.git.exporting import GitExported, export_repository
-from evstore.transfer.git.importing import GitReport, import_repository
+from evstore.projections import executables, tree
+from evstore.store.store import Store
+from evstore.transfer.folder_export import Exported
+from evstore.transfer.folder_export import export as export_tree
+from evstore.transfer.folder_import import Progress, Report, find, import_folder
+from evstore.transfer.git.git_export import GitExported, export_repository
+from evstore.transfer.git.git_import import GitReport, import_repository
 from evstore.transfer.git.repository import Repository
-from evstore.transfer.importing import Progress, Report, find, import_folder
-from evstore.units import MIB
+from evstore.worktree.disk.disk import Disk, Found, Skipped, Unreadable, What
 
 if TYPE_CHECKING:
     from evstore.http.client import Client
@@ -184,7 +184,7 @@ async def _has_mode(store: Store, path: ContentPath, there: Model, found: Found)
 
     def query(tx: Tx) -> bool:
         entry = tree.entry_at(tx, path)
-        return entry is not None and modes.is_executable(tx, entry.id) == found.executable
+        return entry is not None and executables.is_executable(tx, entry.id) == found.executable
 
     return await store.read(query)
 

@@ -45,8 +45,8 @@ from evstore.http import (
 from evstore.http import metrics as measuring
 from evstore.http.auth import DOORMAN
 from evstore.http.guard import Guard
-from evstore.http.old import routes as old
-from evstore.http.old.trio import TRIOS
+from evstore.http.legacy import routes as old
+from evstore.http.legacy.split_channels import TRIOS
 from evstore.http.routing import Access, Route
 from evstore.http.services import SERVICES, Services
 from evstore.http.sockets import SOCKETS, Sockets, close_sockets

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from evstore.auth import COOKIE_AGE, Auth, Identity, SignedIn, as_bytes
 from evstore.config import Config
 from evstore.http.proxy import host_of, scheme_of
+from evstore.services.auth import COOKIE_AGE, Auth, Identity, SignedIn, as_bytes
 
 MAX_REMEMBERED = 512  # Cookie headers whose signatures were checked already
 _AUTHORIZATION = re.compile(r"(?:token|bearer)\s+(\S+)\s*", re.IGNORECASE)

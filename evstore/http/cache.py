@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from evstore.events import (
+from evstore.core.events import (
     BodyErased,
     CheckpointCreated,
     CheckpointDeleted,
@@ -27,7 +27,7 @@ from evstore.events import (
     Recorded,
     TagImported,
 )
-from evstore.units import MIB
+from evstore.core.units import MIB
 
 LIMIT = 128 * MIB  # bytes in all
 LARGEST = LIMIT // 4  # bytes of one reply: a larger one would push out all that is asked for often

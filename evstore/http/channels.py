@@ -1,6 +1,6 @@
 """The websocket of a kernel: its four channels, in both framings, for one client.
 
-Everything that is no websocket is in `evstore/kernels/pump.py`. Close codes: 1000 when the kernel
+Everything that is no websocket is in `evstore/processes/kernels/pump.py`. Close codes: 1000 when the kernel
 is gone for good, 1012 when the server stops, 4001 when the same session has connected again,
 1003 and 1007 for frames that no kernel client sends, 1013 for a client that sends too much.
 """
@@ -11,10 +11,10 @@ import uuid
 
 from aiohttp import web
 
-from evstore.http.link import SocketLink, attend, kernel_socket
+from evstore.http.kernel_websocket import SocketLink, attend, kernel_socket
 from evstore.http.services import SERVICES, services
 from evstore.http.sockets import accept
-from evstore.kernels import wire
+from evstore.processes.kernels import wire
 
 
 async def channels(request: web.Request) -> web.StreamResponse:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from evstore.errors import NotFound
-from evstore.http import models, outgoing
+from evstore.core.errors import NotFound
+from evstore.http import contents_reply, models
 from evstore.http.contents import location, offset_header
 from evstore.http.paths import content_path, readable
 from evstore.http.reply import author, json_object, json_reply, no_content
@@ -17,7 +17,7 @@ async def get(request: web.Request) -> web.Response:
     app, path = services(request), readable(request.match_info["path"])
     found, child = await app.contents.exists(path), path.child("checkpoints")
     if found is not None and found.is_directory and await app.contents.exists(child) is not None:
-        return await outgoing.show(request, child)
+        return await contents_reply.show(request, child)
     return json_reply([models.checkpoint(found) for found in await app.checkpoints.list(path)])
 
 

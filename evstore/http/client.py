@@ -12,13 +12,13 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from evstore.errors import EvstoreError, NotFound, NotLetIn, Unavailable
-from evstore.events import format_time
+from evstore.core.errors import EvstoreError, NotFound, NotLetIn, Unavailable
+from evstore.core.events import format_time
+from evstore.core.paths import ContentPath
+from evstore.core.units import MIB
 from evstore.http.errors import STATUS
 from evstore.http.models import Model
-from evstore.paths import ContentPath
-from evstore.units import MIB
-from evstore.uploads import LAST
+from evstore.services.uploads import LAST
 
 PIECE = 4 * MIB  # bytes of a file in one request
 UNKNOWN = ("You are not signed in", "'_xsrf' argument", "XSRF cookie")  # as `guard.py` says it

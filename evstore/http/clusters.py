@@ -7,11 +7,11 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from evstore.clusters.model import CLUSTER_ID, MAX_ENGINES, PROFILE, Profile
-from evstore.errors import Invalid
+from evstore.core.errors import Invalid
 from evstore.http.kernels import text_field
 from evstore.http.reply import json_object, json_reply, no_content, read_at_most
 from evstore.http.services import SERVICES, services
+from evstore.processes.clusters.model import CLUSTER_ID, MAX_ENGINES, PROFILE, Profile
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FORM = 64 * 1024  # bytes

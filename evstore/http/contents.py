@@ -11,14 +11,16 @@ from urllib.parse import quote
 import orjson
 from aiohttp import web
 
-from evstore import notebooks
-from evstore.contents import Save
-from evstore.entry import Entry
-from evstore.errors import Invalid, NotFound
-from evstore.events import Digest, EntryId, Kind
-from evstore.http import models, outgoing
+from evstore.core import notebooks
+from evstore.core.entry import Entry
+from evstore.core.errors import Invalid, NotFound
+from evstore.core.events import Digest, EntryId, Kind
+from evstore.core.paths import ContentPath
+from evstore.http import contents_reply, models
 from evstore.http.auth import caller
-from evstore.http.incoming import (
+from evstore.http.paths import content_path, visible
+from evstore.http.reply import author, json_object, no_content
+from evstore.http.save_request import (
     Preconditions,
     brought,
     file_bytes,
@@ -27,20 +29,18 @@ from evstore.http.incoming import (
     read_body,
     to_save,
 )
-from evstore.http.paths import content_path, visible
-from evstore.http.reply import author, json_object, no_content
 from evstore.http.services import Services, services
-from evstore.ingest import blocks, ingest
 from evstore.log import bodies
 from evstore.log.bodies import Body
 from evstore.log.log import wall_clock
-from evstore.paths import ContentPath
-from evstore.uploads import LAST
+from evstore.services.contents import Save
+from evstore.services.uploads import LAST
+from evstore.store.body_upload import blocks, ingest
 
 
 async def get(request: web.Request) -> web.Response:
     """GET /api/contents/{path}?type=&format=&content=&hash=&at="""
-    return await outgoing.show(request, request.match_info["path"])
+    return await contents_reply.show(request, request.match_info["path"])
 
 
 async def put(request: web.Request) -> web.Response:
@@ -217,7 +217,7 @@ def _written(request: web.Request, entry: Entry, *, status: int, message: str | 
     model = models.without_content(entry, models.type_of(entry, None))
     if message is not None:
         model["message"] = message
-    headers = outgoing.headers_of(entry) | offset_header(app) | {"Location": location(app, entry.path)}
+    headers = contents_reply.headers_of(entry) | offset_header(app) | {"Location": location(app, entry.path)}
     return web.Response(
         status=status, body=orjson.dumps(model), content_type="application/json", headers=headers
     )

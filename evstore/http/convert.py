@@ -7,15 +7,15 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from evstore.convert.jobs import Converted, Job
-from evstore.http.connected import while_connected
+from evstore.http.cancel_on_disconnect import while_connected
 from evstore.http.files import attachment, sandboxed
-from evstore.http.incoming import read_body
 from evstore.http.paths import readable
 from evstore.http.pictures import Beside
 from evstore.http.redirect import redirect
 from evstore.http.reply import json_reply, moment
+from evstore.http.save_request import read_body
 from evstore.http.services import SERVICES, services
+from evstore.processes.convert.jobs import Converted, Job
 
 NOT_KEPT = "no-store, no-cache, must-revalidate, max-age=0"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
-from evstore import errors
-from evstore.disk import errors as disk
+from evstore.core import errors
+from evstore.worktree.disk import errors as disk
 
 STATUS: dict[type[errors.EvstoreError], int] = {
     errors.NotFound: 404,

@@ -1,4 +1,4 @@
-"""/api/events: emit an event, and listen to all of them on a websocket. (See `evstore/announcing.py`.)"""
+"""/api/events: emit an event, and listen to all of them on a websocket. (See `evstore/services/event_publisher.py`.)"""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import contextlib
 
 from aiohttp import web
 
-from evstore.announcing import Listener
-from evstore.closing import TRY_AGAIN_LATER
-from evstore.errors import TooLarge
+from evstore.core.errors import TooLarge
 from evstore.http.reply import json_object, no_content
 from evstore.http.services import services
 from evstore.http.sockets import open_socket
+from evstore.processes.ws_close_codes import TRY_AGAIN_LATER
+from evstore.services.event_publisher import Listener
 
 MAX_EVENT = 256 * 1024  # bytes; events are small, and each is copied and checked on the event loop
 MAX_MESSAGE = 64 * 1024  # bytes of what a client sends on the websocket, which nobody reads

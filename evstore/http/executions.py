@@ -14,10 +14,10 @@ from typing import Any
 
 from aiohttp import web
 
-from evstore.errors import Invalid
+from evstore.core.errors import Invalid
 from evstore.http.reply import json_reply
 from evstore.http.services import services
-from evstore.kernels.execution import Execution, State, outputs
+from evstore.processes.kernels.execution import Execution, State, outputs
 
 LOOK = 0.2  # seconds between looks for news
 LONGEST = 20.0  # seconds that a page may wait for news

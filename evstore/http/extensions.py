@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from evstore.errors import Invalid, NotFound, Unavailable, Unprocessable
+from evstore.core.errors import Invalid, NotFound, Unavailable, Unprocessable
 from evstore.http.proxy import host_of, scheme_of
 from evstore.http.reply import flag, json_object, json_reply
 from evstore.http.services import services

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from evstore.entry import Entry
-from evstore.errors import Forbidden
+from evstore.core.entry import Entry
+from evstore.core.errors import Forbidden
 from evstore.http import conditions
 from evstore.http.conditions import fleeting
+from evstore.http.csp import content_security_policy
 from evstore.http.paths import readable
-from evstore.http.policy import content_security_policy
 from evstore.http.reply import moment
 from evstore.http.services import services
 

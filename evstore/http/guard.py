@@ -17,14 +17,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_urldispatcher import AbstractRoute
 
-from evstore.errors import EvstoreError, Forbidden, Invalid, NotFound, TooLarge
+from evstore.core.errors import EvstoreError, Forbidden, Invalid, NotFound, TooLarge
 from evstore.http.auth import CALLER, Caller, Doorman
-from evstore.http.current import current
+from evstore.http.csp import content_security_policy
 from evstore.http.errors import error_response, http_error_response, response_to
 from evstore.http.origin import Origins
 from evstore.http.pages import error_page
-from evstore.http.policy import content_security_policy
 from evstore.http.redirect import redirect, without_slashes, without_token
+from evstore.http.refresh_before_read import current
 from evstore.http.reply import read_at_most
 from evstore.http.routing import FORM, Access, Route
 from evstore.http.scrub import scrub

@@ -11,15 +11,15 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
-from evstore.errors import Invalid, NotFound
-from evstore.events import EntryId
-from evstore.history import FAR
+from evstore.core.errors import Invalid, NotFound
+from evstore.core.events import EntryId
+from evstore.core.paths import ContentPath
 from evstore.http import models
 from evstore.http.contents import offset_header
 from evstore.http.paths import content_path, readable, visible
 from evstore.http.reply import author, json_object, json_reply, no_content, parse_moment
 from evstore.http.services import Services, services
-from evstore.paths import ContentPath
+from evstore.services.history import FAR
 
 PING = 15.0  # seconds between comments on an idle feed, so that proxies keep it open
 

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from evstore.errors import Invalid, NotFound
+from evstore.core.errors import Invalid, NotFound
 from evstore.http.reply import json_object, json_reply, no_content
 from evstore.http.services import services
-from evstore.kernels.environment import requested
-from evstore.kernels.kernel import Kernel
+from evstore.processes.kernels.environment import requested
+from evstore.processes.kernels.kernel import Kernel
 
 
 def kernel_model(kernel: Kernel) -> dict[str, Any]:

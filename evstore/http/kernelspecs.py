@@ -12,7 +12,7 @@ from aiohttp import web
 from evstore.config import Config
 from evstore.http.reply import json_reply
 from evstore.http.services import services
-from evstore.kernels.specs import KernelSpec
+from evstore.processes.kernels.specs import KernelSpec
 
 MONTH = 30 * 24 * 60 * 60  # seconds
 SANDBOX = {"Content-Security-Policy": "sandbox"}  # what another server sends is no page of ours

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from evstore.errors import NotFound
+from evstore.core.errors import NotFound
 from evstore.http.auth import DOORMAN
 from evstore.http.pages import page as own_page
 from evstore.http.redirect import without_slashes

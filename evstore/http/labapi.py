@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from evstore.errors import Invalid
+from evstore.core.errors import Invalid
+from evstore.core.units import MIB
 from evstore.http.reply import json_object, json_reply, no_content, read_at_most
 from evstore.http.services import services
-from evstore.units import MIB
 
 if TYPE_CHECKING:
     from evstore.lab.lab import Lab

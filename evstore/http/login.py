@@ -16,8 +16,7 @@ from urllib.parse import quote
 import orjson
 from aiohttp import web
 
-from evstore.auth import UPDATABLE, Identity
-from evstore.errors import Invalid
+from evstore.core.errors import Invalid
 from evstore.http.auth import CALLER, DOORMAN, Caller, caller
 from evstore.http.pages import page
 from evstore.http.proxy import address_of
@@ -25,6 +24,7 @@ from evstore.http.redirect import redirect, safe_next
 from evstore.http.reply import json_object, json_reply
 from evstore.http.routing import FORM
 from evstore.http.services import Services, services
+from evstore.services.auth import UPDATABLE, Identity
 
 
 async def login_page(request: web.Request) -> web.Response:

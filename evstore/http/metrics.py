@@ -21,7 +21,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from evstore.events import Recorded
+from evstore.core.events import Recorded
 from evstore.http.openapi import address
 from evstore.http.services import Services, services
 from evstore.http.status import last_activity

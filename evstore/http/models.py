@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
-from evstore import codec
-from evstore.entry import Entry
-from evstore.errors import Invalid
-from evstore.events import (
+from evstore.core import codec
+from evstore.core.entry import Entry
+from evstore.core.errors import Invalid
+from evstore.core.events import (
     CheckpointCreated,
     CheckpointDeleted,
     FileRestored,
@@ -23,8 +23,8 @@ from evstore.events import (
     format_id,
     format_time,
 )
-from evstore.history import Deleted, Restored, Told
 from evstore.projections.checkpoints import Checkpoint
+from evstore.services.history import Deleted, Restored, Told
 
 Model = dict[str, Any]
 

@@ -12,14 +12,14 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from evstore.errors import NotFound, Unavailable
+from evstore.core.errors import NotFound, Unavailable
+from evstore.core.paths import ContentPath
 from evstore.http.lab import find_in, not_installed, render
 from evstore.http.paths import readable
 from evstore.http.redirect import redirect, without_slashes
 from evstore.http.services import services
 from evstore.http.static import OWN, file_response
 from evstore.lab.apps import NOTEBOOK
-from evstore.paths import ContentPath
 
 if TYPE_CHECKING:
     from evstore.lab.lab import Notebook

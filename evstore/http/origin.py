@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from evstore.config import Config
-from evstore.errors import Forbidden, NotFound
+from evstore.core.errors import Forbidden, NotFound
 from evstore.http.proxy import host_of
 
 MAX_HOSTS = 64  # remembered Host headers

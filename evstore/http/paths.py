@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from evstore.errors import Invalid, NotFound
-from evstore.paths import ContentPath
+from evstore.core.errors import Invalid, NotFound
+from evstore.core.paths import ContentPath
 
 
 def content_path(request: web.Request) -> ContentPath:

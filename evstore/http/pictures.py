@@ -6,14 +6,14 @@ import logging
 import posixpath
 from dataclasses import dataclass
 
-from evstore.convert.jobs import Pictures
-from evstore.disk.errors import FolderGone, Unreadable
-from evstore.errors import NotFound, TooLarge
+from evstore.core.errors import NotFound, TooLarge
+from evstore.core.paths import ContentPath
+from evstore.core.units import MIB
 from evstore.http.paths import readable
 from evstore.http.services import Services
 from evstore.log.log import Moment
-from evstore.paths import ContentPath
-from evstore.units import MIB
+from evstore.processes.convert.jobs import Pictures
+from evstore.worktree.disk.errors import FolderGone, Unreadable
 
 logger = logging.getLogger(__name__)
 

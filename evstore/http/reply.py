@@ -10,11 +10,11 @@ from typing import Any, cast
 import orjson
 from aiohttp import web
 
-from evstore.errors import Invalid, TooLarge
-from evstore.events import Author
+from evstore.core.errors import Invalid, TooLarge
+from evstore.core.events import Author
+from evstore.core.units import MIB
 from evstore.http.auth import caller
 from evstore.log.log import Moment
-from evstore.units import MIB
 
 MAX_JSON = 4 * MIB  # bytes of a request that carries no file
 MAX_DEPTH = 200  # objects and lists in it within each other: Python copies and prints them by recursion

@@ -13,10 +13,10 @@ from typing import Any
 
 from aiohttp import web
 
-from evstore.errors import Invalid, NotFound
+from evstore.core.errors import Invalid, NotFound
+from evstore.core.paths import ContentPath
 from evstore.http.reply import json_reply
 from evstore.http.services import services
-from evstore.paths import ContentPath
 
 
 async def resolve(request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from enum import Enum
 
 from aiohttp import web
 
-from evstore.auth import Action
+from evstore.services.auth import Action
 
 FORM: web.RequestKey[dict[str, str]] = web.RequestKey("form", dict[str, str])
 

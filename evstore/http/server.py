@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from evstore.config import Config
-from evstore.errors import Unavailable
+from evstore.core.errors import Unavailable
 from evstore.http.app import make_app
 from evstore.http.scrub import scrub
 from evstore.http.services import Services

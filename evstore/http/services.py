@@ -8,28 +8,28 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from evstore.announcing import Announcer
-from evstore.auth import AllowAll, Auth, Authorizer
-from evstore.checkpoints import Checkpoints
-from evstore.clusters.manager import Clusters
 from evstore.config import Config
-from evstore.contents import Contents
-from evstore.convert.converter import Converter
-from evstore.folder.working import WorkingFolder
-from evstore.history import History
+from evstore.core.notebooks import CellCache
 from evstore.http.cache import ReplyCache
-from evstore.kernel_output import KernelOutput
-from evstore.kernels.manager import Kernels
-from evstore.kernels.specs import Specs
 from evstore.lab import LabLoader
-from evstore.lab.sections import Sections
-from evstore.notebooks import CellCache
-from evstore.oldnotebooks import OldNotebooks
-from evstore.rst.renderer import Renderer
-from evstore.sessions import Sessions
-from evstore.store import Store
-from evstore.terminals.manager import Terminals
-from evstore.uploads import Uploads
+from evstore.lab.config_store import Sections
+from evstore.processes.clusters.manager import Clusters
+from evstore.processes.convert.converter import Converter
+from evstore.processes.kernels.manager import Kernels
+from evstore.processes.kernels.specs import Specs
+from evstore.processes.rst.renderer import Renderer
+from evstore.processes.terminals.manager import Terminals
+from evstore.services.auth import AllowAll, Auth, Authorizer
+from evstore.services.checkpoints import Checkpoints
+from evstore.services.contents import Contents
+from evstore.services.detached_output import KernelOutput
+from evstore.services.event_publisher import Announcer
+from evstore.services.history import History
+from evstore.services.legacy_notebooks import OldNotebooks
+from evstore.services.sessions import Sessions
+from evstore.services.uploads import Uploads
+from evstore.store.store import Store
+from evstore.worktree.working_folder import WorkingFolder
 
 
 @dataclass(slots=True)

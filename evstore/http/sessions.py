@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from evstore.errors import Invalid
+from evstore.core.errors import Invalid
 from evstore.http.kernels import kernel_model, string_field, text_field
 from evstore.http.reply import json_object, json_reply, no_content
 from evstore.http.services import services
-from evstore.kernels.environment import requested
-from evstore.sessions import Change, Session
+from evstore.processes.kernels.environment import requested
+from evstore.services.sessions import Change, Session
 
 
 def session_model(session: Session) -> dict[str, Any]:

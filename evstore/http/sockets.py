@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from evstore.closing import RESTART
-from evstore.errors import Invalid
-from evstore.units import MIB
+from evstore.core.errors import Invalid
+from evstore.core.units import MIB
+from evstore.processes.ws_close_codes import RESTART
 
 PING = 30.0  # seconds between pings
 GOODBYE = 2.0  # seconds that a client has to take what is still being sent, when the server stops

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from evstore.errors import NotFound
+from evstore.core.errors import NotFound
 
 OWN = Path(__file__).parent / "assets"
 _HASHED = re.compile(r"(?:^|[.-])[0-9a-f]{16,}\.")  # a name that changes with its content

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from evstore.http.reply import json_reply
 from evstore.http.services import Services, services
-from evstore.periodic import every
+from evstore.runtime.background import every
 
 logger = logging.getLogger(__name__)
 

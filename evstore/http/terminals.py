@@ -1,7 +1,7 @@
 """Terminals: list, start, look at, end; and the websocket of one, for one client.
 
 Close codes: 1000 when the terminal is over, 1012 when the server stops, 1013 for a client that keeps
-others waiting, 1007 for what is no frame of the protocol (`evstore/terminals/wire.py`).
+others waiting, 1007 for what is no frame of the protocol (`evstore/processes/terminals/wire.py`).
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from evstore.closing import FINAL, INVALID_DATA
-from evstore.errors import Invalid
+from evstore.core.errors import Invalid
+from evstore.core.units import MIB
 from evstore.http.auth import caller
 from evstore.http.kernels import text_field
 from evstore.http.reply import json_object, json_reply, no_content
 from evstore.http.services import SERVICES, services
 from evstore.http.sockets import PING, accept
-from evstore.terminals import wire
-from evstore.terminals.terminal import Terminal
-from evstore.terminals.viewer import Viewer
-from evstore.units import MIB
+from evstore.processes.terminals import wire
+from evstore.processes.terminals.terminal import Terminal
+from evstore.processes.terminals.viewer import Viewer
+from evstore.processes.ws_close_codes import FINAL, INVALID_DATA
 
 MAX_FRAME = 16 * MIB  # bytes; somebody may paste a file
 GATHER = 0.005  # seconds in which output is collected after a large piece of it

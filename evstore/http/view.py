@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from evstore.errors import NotFound
+from evstore.core.errors import NotFound
 from evstore.http.pages import page
 from evstore.http.paths import readable
 from evstore.http.reply import moment

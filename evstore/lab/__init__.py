@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from evstore.config import Config
-from evstore.errors import Unavailable
+from evstore.core.errors import Unavailable
+from evstore.core.notebooks.quick_import import import_quickly
 from evstore.lab.apps import APPS, LAB, App
-from evstore.notebooks.quick_import import import_quickly
 
 if TYPE_CHECKING:
     from evstore.lab.lab import Lab

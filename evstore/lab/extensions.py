@@ -22,10 +22,10 @@ from jupyterlab.extensions.pypi import PyPIExtensionManager
 from jupyterlab.extensions.readonly import ReadOnlyExtensionManager
 
 from evstore.config import Config
-from evstore.errors import Forbidden, Unprocessable
+from evstore.core.errors import Forbidden, Unprocessable
 from evstore.lab.folders import Folders
 from evstore.lab.plugins import Plugins
-from evstore.threads import LoopThread
+from evstore.runtime.loop_thread import LoopThread
 
 HALF = "Its other half is an extension of jupyter_server, which evstore does not run."
 READ_ONLY = (

@@ -19,7 +19,7 @@ from typing import Any, cast
 from jupyterlab.extensions.manager import ActionResult
 from jupyterlab_server.config import get_federated_extensions, get_page_config, get_static_page_config
 
-from evstore.errors import Forbidden, Invalid, NotFound, Unprocessable
+from evstore.core.errors import Forbidden, Invalid, NotFound, Unprocessable
 from evstore.lab.folders import Folders, written_whole
 
 logger = logging.getLogger(__name__)

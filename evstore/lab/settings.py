@@ -31,7 +31,7 @@ from jupyterlab_server.translation_utils import (
 )
 from tornado.web import HTTPError
 
-from evstore.errors import Invalid, NotFound
+from evstore.core.errors import Invalid, NotFound
 from evstore.lab.folders import Folders, written_whole
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 
 from jupyterlab_server.workspaces_handler import WORKSPACE_EXTENSION, WorkspacesManager, slugify
 
-from evstore.errors import Invalid, NotFound
+from evstore.core.errors import Invalid, NotFound
 from evstore.lab.folders import written_whole
 
 logger = logging.getLogger(__name__)

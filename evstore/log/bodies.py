@@ -16,10 +16,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from evstore import chunking
-from evstore.engine.base import Tx
-from evstore.errors import DatabaseError
-from evstore.events import Digest
+from evstore.core import chunking
+from evstore.core.errors import DatabaseError
+from evstore.core.events import Digest
+from evstore.log.engine.base import Tx
 
 if sys.version_info >= (3, 14):
     from compression import zstd

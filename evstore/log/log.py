@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from evstore import codec
-from evstore.engine.base import Row, Tx
-from evstore.errors import DatabaseError, Invalid
-from evstore.events import Author, EntryId, Event, Offset, Recorded
+from evstore.core import codec
+from evstore.core.errors import DatabaseError, Invalid
+from evstore.core.events import Author, EntryId, Event, Offset, Recorded
+from evstore.log.engine.base import Row, Tx
 
 Moment = int | datetime  # an offset, or a time with its zone
 PAGE = 1000  # events read at a time

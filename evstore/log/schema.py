@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import resources
 
-from evstore.engine.base import Tx
-from evstore.errors import DatabaseError
+from evstore.core.errors import DatabaseError
+from evstore.log.engine.base import Tx
 
 APPLICATION_ID = 0x45565354  # "EVST", in the file's header: tells an evstore log from any other SQLite file
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from evstore.engine.base import Tx
-from evstore.events import Recorded
+from evstore.core.events import Recorded
 from evstore.log import log
-from evstore.projections import checkpoints, history, modes, tree, trust
+from evstore.log.engine.base import Tx
+from evstore.projections import checkpoints, executables, history, tree, trust
 
 REPLAY_PAGE = 20_000  # events applied at a time when catching up
 
@@ -33,7 +33,7 @@ class Projection(Protocol):
         ...
 
 
-ALL: tuple[Projection, ...] = (tree, checkpoints, history, trust, modes)
+ALL: tuple[Projection, ...] = (tree, checkpoints, history, trust, executables)
 
 
 def apply(tx: Tx, batch: Sequence[Recorded]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from evstore.engine.base import Row, Tx
-from evstore.events import CheckpointCreated, CheckpointDeleted, EntryId, Offset, Recorded
+from evstore.core.events import CheckpointCreated, CheckpointDeleted, EntryId, Offset, Recorded
+from evstore.log.engine.base import Row, Tx
 
 LISTED = 20  # newest ones without a label that are listed; all stay in the history
 

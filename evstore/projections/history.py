@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from evstore.engine.base import Row, Tx
-from evstore.events import EntryDeleted, EntryId, EntryUndeleted, Offset, Recorded
+from evstore.core.events import EntryDeleted, EntryId, EntryUndeleted, Offset, Recorded
+from evstore.log.engine.base import Row, Tx
 
 NAME = "history"
 CREATE = """

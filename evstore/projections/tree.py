@@ -16,9 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from evstore.engine.base import Row, Tx
-from evstore.entry import Entry
-from evstore.events import (
+from evstore.core.entry import Entry
+from evstore.core.events import (
     ROOT,
     BodyErased,
     CheckpointCreated,
@@ -39,7 +38,8 @@ from evstore.events import (
     Recorded,
     TagImported,
 )
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
+from evstore.log.engine.base import Row, Tx
 
 FOREVER = (1 << 63) - 1
 NOW = FOREVER - 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evstore.engine.base import Tx
-from evstore.events import Digest, FileSaved, NotebookTrusted, Recorded
+from evstore.core.events import Digest, FileSaved, NotebookTrusted, Recorded
+from evstore.log.engine.base import Tx
 
 NAME = "trust"
 CREATE = """

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from evstore.engine.connections import SqliteTx, connect_reader
-from evstore.engine.files import sync
-from evstore.errors import Exists, NotFound
+from evstore.core.errors import Exists, NotFound
 from evstore.log import log, schema
+from evstore.log.engine.sqlite.connections import SqliteTx, connect_reader
+from evstore.log.engine.sqlite.files import sync
 from evstore.log.log import Head
 
 PAGES = 2000  # copied between two looks at the progress bar

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evstore.store import Store
+from evstore.store.store import Store
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import random
 
-from evstore.contents import Contents, Save
-from evstore.engine.base import Tx
-from evstore.events import Author
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.paths import ContentPath
-from evstore.store import Store
+from evstore.log.engine.base import Tx
+from evstore.services.contents import Contents, Save
+from evstore.store.store import Store
 
 AUTHOR = Author.new("tester")
 

@@ -17,12 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
-from evstore.convert import converter as service
-from evstore.convert import frames, worker
-from evstore.convert.converter import AT_ONCE, MAX_WAITING, Converter
-from evstore.convert.jobs import Job
-from evstore.convert.process import COMMAND
-from evstore.errors import Busy, CannotConvert, Invalid, NotInstalled, Stopping
+from evstore.core.errors import Busy, CannotConvert, Invalid, NotInstalled, Stopping
+from evstore.processes.convert import converter as service
+from evstore.processes.convert import frames, worker
+from evstore.processes.convert.converter import AT_ONCE, MAX_WAITING, Converter
+from evstore.processes.convert.jobs import Job
+from evstore.processes.convert.process import COMMAND
 from tests.notebooks import code_cell, hanging, notebook, printed
 
 LIMIT = 60.0

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from evstore.engine import sqlite
-from evstore.engine import wal as wal_module
-from evstore.engine.base import Tx
-from evstore.engine.connections import connect_reader
-from evstore.engine.sqlite import SqliteEngine
-from evstore.errors import Busy, Full, Invalid, ReadOnly
+from evstore.core.errors import Busy, Full, Invalid, ReadOnly
+from evstore.log.engine.base import Tx
+from evstore.log.engine.sqlite import engine as engine_module
+from evstore.log.engine.sqlite import wal as wal_module
+from evstore.log.engine.sqlite.connections import connect_reader
+from evstore.log.engine.sqlite.engine import SqliteEngine
 
 
 @pytest_asyncio.fixture
@@ -120,12 +120,12 @@ async def test_readers_cannot_write(engine: SqliteEngine) -> None:
 
 
 async def test_too_much_in_the_queue_is_busy(engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "MAX_WAITING", 3)
+    monkeypatch.setattr(engine_module, "MAX_WAITING", 3)
     tasks = [asyncio.create_task(engine.write(insert(x))) for x in range(10)]
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result).__name__ for result in results] == ["int"] * 3 + ["Busy"] * 7
     assert await engine.read(numbers) == [0, 1, 2]
-    monkeypatch.setattr(sqlite, "MAX_WAITING_BYTES", 100)
+    monkeypatch.setattr(engine_module, "MAX_WAITING_BYTES", 100)
     heavy = [asyncio.create_task(engine.write(insert(x), weight=80)) for x in (10, 11)]
     results = await asyncio.gather(*heavy, return_exceptions=True)
     assert isinstance(results[1], Busy)
@@ -181,8 +181,8 @@ async def test_a_reader_that_stays_sees_its_moment_while_the_wal_grows_beyond_it
 FAILING_DISK = """
 import asyncio, resource, signal, sys
 from pathlib import Path
-from evstore.engine.sqlite import SqliteEngine
-from evstore.errors import ReadOnly
+from evstore.log.engine.sqlite.engine import SqliteEngine
+from evstore.core.errors import ReadOnly
 
 async def main(path):
     engine = SqliteEngine.open(path)

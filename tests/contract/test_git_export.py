@@ -13,17 +13,18 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from evstore import contents, rules
-from evstore.checkpoints import Checkpoints
-from evstore.contents import Contents
-from evstore.errors import EvstoreError
-from evstore.events import Author, Offset, TagImported
-from evstore.history import History
+from evstore.core import rules
+from evstore.core.errors import EvstoreError
+from evstore.core.events import Author, Offset, TagImported
+from evstore.core.paths import ContentPath
 from evstore.log import bodies, log
-from evstore.paths import ContentPath
-from evstore.projections import modes, tree
-from evstore.store import Store, Work
-from evstore.transfer.git import exporting, stream
+from evstore.projections import executables, tree
+from evstore.services import contents
+from evstore.services.checkpoints import Checkpoints
+from evstore.services.contents import Contents
+from evstore.services.history import History
+from evstore.store.store import Store, Work
+from evstore.transfer.git import git_export, stream
 from tests import git_repository as repositories
 from tests.git_repository import EXAMPLES, git, head, line
 from tests.log_files import export, files_at, me, noted, save
@@ -35,7 +36,7 @@ async def set_executable(store: Store, path: str, executable: bool) -> None:
     def command(work: Work) -> None:
         entry = tree.entry_at(work.tx, ContentPath(path))
         if entry is not None:
-            known = modes.is_executable(work.tx, entry.id)
+            known = executables.is_executable(work.tx, entry.id)
             work.append(rules.set_executable(entry, executable, known=known))
 
     await store.write(command, me())
@@ -151,12 +152,12 @@ def test_any_history_is_one_commit_for_each_change_of_files(
         await store.close()
         event(f"{len(commits) // 4 * 4} commits or more")
 
-    before, exporting.PAGE = exporting.PAGE, page
+    before, git_export.PAGE = git_export.PAGE, page
     try:
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(check(Path(folder)))
     finally:
-        exporting.PAGE = before
+        git_export.PAGE = before
 
 
 # -- what a commit says ------------------------------------------------------------------

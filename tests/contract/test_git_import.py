@@ -7,22 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from evstore.contents import Contents
-from evstore.disk.looking import BAD_NAME
-from evstore.events import (
-    ROOT,
-    CommitImported,
-    EntryDeleted,
-    EntryMoved,
-    TagImported,
-)
-from evstore.ingest import WHOLE
+from evstore.core.events import ROOT, CommitImported, EntryDeleted, EntryMoved, TagImported
+from evstore.core.paths import ContentPath
 from evstore.log import log
-from evstore.paths import ContentPath
 from evstore.projections import tree
-from evstore.store import Store
-from evstore.transfer.git import reading
-from evstore.transfer.git.importing import OFF_THE_LINE, GitReport, import_repository
+from evstore.services.contents import Contents
+from evstore.store.body_upload import WHOLE
+from evstore.store.store import Store
+from evstore.transfer.git import history_reader
+from evstore.transfer.git.git_import import OFF_THE_LINE, GitReport, import_repository
+from evstore.worktree.disk.stat_checks import BAD_NAME
 from tests import git_repository as repositories
 from tests.git_repository import FILE, Step, build, commit, git, head, line, new_repository, write
 from tests.log_files import events_of, files_at, me, save, take_in
@@ -149,7 +143,7 @@ async def test_text_in_other_encodings(store: Store, tmp_path: Path) -> None:
 async def test_much_in_one_commit_is_stored_ahead(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "BATCH_BYTES", 10_000)
+    monkeypatch.setattr(history_reader, "BATCH_BYTES", 10_000)
     files = {f"{number}.bin": (FILE, os.urandom(3000)) for number in range(50)}
     files |= {"same.bin": files["1.bin"], "empty": (FILE, b""), "huge.bin": (FILE, os.urandom(WHOLE + 1))}
     await take_in(store, build(tmp_path / "in", [Step(files)]))
@@ -293,7 +287,7 @@ async def test_what_somebody_did_meanwhile_gives_way_and_can_be_had_again(
 async def test_an_import_that_was_broken_off_is_gone_on_with(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "BATCH_COMMITS", 3)
+    monkeypatch.setattr(history_reader, "BATCH_COMMITS", 3)
     repository = build(tmp_path / "in", [Step({"a": (FILE, b"%d" % number)}) for number in range(10)])
 
     def stop(done: int, total: int) -> None:

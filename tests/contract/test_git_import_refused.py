@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from evstore.errors import Conflict, EvstoreError, Exists, Invalid, NotFound, NotInstalled
-from evstore.events import CommitImported
-from evstore.store import Store
+from evstore.core.errors import Conflict, EvstoreError, Exists, Invalid, NotFound, NotInstalled
+from evstore.core.events import CommitImported
+from evstore.store.store import Store
 from evstore.transfer.git.program import GitFailed
 from tests.git_repository import (
     FILE,

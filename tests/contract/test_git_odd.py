@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from evstore.errors import NotFound
-from evstore.events import CommitImported, TagImported
-from evstore.store import Store
-from evstore.transfer.git import reading
-from evstore.transfer.git.importing import GitReport
+from evstore.core.errors import NotFound
+from evstore.core.events import CommitImported, TagImported
+from evstore.store.store import Store
+from evstore.transfer.git import history_reader
+from evstore.transfer.git.git_import import GitReport
 from evstore.transfer.git.program import GitFailed
 from tests.git_repository import (
     FILE,
@@ -207,7 +207,7 @@ async def test_no_commit_is_taken_in_half(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
     """git dies while it tells what a commit changed."""
-    monkeypatch.setattr(reading, "BATCH_COMMITS", 1)
+    monkeypatch.setattr(history_reader, "BATCH_COMMITS", 1)
     files = {f"{number}": (FILE, b"%d" % number) for number in range(4)}
     repository = build(tmp_path / "in", [Step(files), Step({**files, "more": (FILE, b"1")})])
     with monkeypatch.context() as patched:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evstore.events import CommitImported
+from evstore.core.events import CommitImported
+from evstore.core.paths import ContentPath
 from evstore.log import log
-from evstore.paths import ContentPath
-from evstore.store import Store
-from evstore.transfer.git.exporting import GitExported, export_repository
-from evstore.transfer.git.importing import GitReport
-from evstore.verifying import verify
+from evstore.store.integrity import verify
+from evstore.store.store import Store
+from evstore.transfer.git.git_export import GitExported, export_repository
+from evstore.transfer.git.git_import import GitReport
 from tests import git_repository as repositories
 from tests.git_repository import (
     EXAMPLES,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from evstore.checkpoints import Checkpoints
-from evstore.errors import Conflict, EvstoreError, Exists, NotInstalled
-from evstore.paths import ContentPath
-from evstore.store import Store
+from evstore.core.errors import Conflict, EvstoreError, Exists, NotInstalled
+from evstore.core.paths import ContentPath
+from evstore.services.checkpoints import Checkpoints
+from evstore.store.store import Store
 from evstore.transfer.git.program import GitFailed
 from tests import git_repository as repositories
 from tests.git_repository import commit, git, head, line, new_repository, write

@@ -16,16 +16,16 @@ import psutil
 import pytest
 
 from evstore.config import Config
-from evstore.errors import CannotStart, NotFound, Unavailable
-from evstore.kernels import kernel as life
-from evstore.kernels import process, wire
-from evstore.kernels.kernel import Kernel
-from evstore.kernels.limits import Limits
-from evstore.kernels.manager import Kernels
-from evstore.kernels.process import LocalLauncher
-from evstore.kernels.specs import KernelSpecs
-from evstore.paths import ContentPath
-from evstore.sessions import Change, Sessions
+from evstore.core.errors import CannotStart, NotFound, Unavailable
+from evstore.core.paths import ContentPath
+from evstore.processes.kernels import kernel as life
+from evstore.processes.kernels import process, wire
+from evstore.processes.kernels.kernel import Kernel
+from evstore.processes.kernels.limits import Limits
+from evstore.processes.kernels.manager import Kernels
+from evstore.processes.kernels.process import LocalLauncher
+from evstore.processes.kernels.specs import KernelSpecs
+from evstore.services.sessions import Change, Sessions
 
 IPYKERNEL = "from ipykernel import kernelapp; kernelapp.launch_new_instance()"
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from evstore import rules
-from evstore.contents import Contents, Save, create
-from evstore.engine.base import Tx
-from evstore.errors import DatabaseError, Exists, Invalid, Locked
-from evstore.events import Author, EntryDeleted, EntryId, Kind, new_id
+from evstore.core import rules
+from evstore.core.errors import DatabaseError, Exists, Invalid, Locked
+from evstore.core.events import Author, EntryDeleted, EntryId, Kind, new_id
+from evstore.core.paths import ContentPath
 from evstore.log import bodies, log
-from evstore.paths import ContentPath
+from evstore.log.engine.base import Tx
 from evstore.projections import tree
-from evstore.store import Store, Work
+from evstore.services.contents import Contents, Save, create
+from evstore.store.store import Store, Work
 
 AUTHOR = Author.new("tester")
 

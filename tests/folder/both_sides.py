@@ -12,18 +12,18 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from evstore import rules
-from evstore.checkpoints import Checkpoints
-from evstore.contents import Contents, Save
-from evstore.engine.base import Tx
-from evstore.errors import EvstoreError
-from evstore.events import Author, EntryId
-from evstore.folder.working import WorkingFolder
-from evstore.history import History
+from evstore.core import rules
+from evstore.core.errors import EvstoreError
+from evstore.core.events import Author, EntryId
+from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.paths import ContentPath
-from evstore.projections import modes, tree
-from evstore.store import Store, Work
+from evstore.log.engine.base import Tx
+from evstore.projections import executables, tree
+from evstore.services.checkpoints import Checkpoints
+from evstore.services.contents import Contents, Save
+from evstore.services.history import History
+from evstore.store.store import Store, Work
+from evstore.worktree.working_folder import WorkingFolder
 
 LONGEST = 30  # seconds that anything may take
 MAX_SIZE = 1_000_000
@@ -115,7 +115,7 @@ class BothSides:
         """The files that are executable, as the log says."""
 
         def query(tx: Tx) -> dict[str, EntryId]:
-            found = ((tree.path_of(tx, entry), entry) for entry in modes.executables(tx))
+            found = ((tree.path_of(tx, entry), entry) for entry in executables.executables(tx))
             return {path: entry for path, entry in found if path is not None}
 
         return await self.store.read(query)
@@ -124,7 +124,7 @@ class BothSides:
         def command(work: Work) -> None:
             entry = tree.entry_at(work.tx, ContentPath(path))
             assert entry is not None
-            known = modes.is_executable(work.tx, entry.id)
+            known = executables.is_executable(work.tx, entry.id)
             work.append(rules.set_executable(entry, executable, known=known))
 
         await self.store.write(command, Author.new(AUTHOR))

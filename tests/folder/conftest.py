@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Disk
+from evstore.worktree.disk.disk import Disk
 from tests.folder.both_sides import BothSides
 from tests.http.conftest import server, start_server
 

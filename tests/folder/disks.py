@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evstore.disk.disk import Disk, Stamp
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.disk import Disk, Stamp
 
 NOW = 1_700_000_000_000_000  # µs since 1970
 ROOT = ContentPath()

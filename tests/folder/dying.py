@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from evstore.disk import renaming
+from evstore.worktree.disk import renameat2
 from tests.folder.both_sides import BothSides
 
 KILLED = 9  # how it ends then
@@ -63,4 +63,4 @@ def before_each_change(
     for name in CHANGES:
         set_(os, name, announced(getattr(os, name)))
     set_(os, "open", announced(os.open, changes=lambda _, flags, *__, **___: bool(flags & os.O_CREAT)))
-    set_(renaming, "_CALL", announced(renaming._CALL))
+    set_(renameat2, "_CALL", announced(renameat2._CALL))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Disk, Unreadable
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.disk import Disk, Unreadable
 from tests.folder.both_sides import LONGEST, BothSides, digest
 from tests.folder.fuse import BAD_SECTOR, UNCLEAR, folding_disk
 

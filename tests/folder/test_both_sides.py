@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.errors import FolderGone
-from evstore.errors import EvstoreError, Full
-from evstore.events import Author
-from evstore.folder.working import WorkingFolder
-from evstore.paths import ContentPath
+from evstore.core.errors import EvstoreError, Full
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.errors import FolderGone
+from evstore.worktree.working_folder import WorkingFolder
 from tests.folder.both_sides import AUTHOR, EMPTY, MAX_SIZE, BothSides, digest
 from tests.folder.mounts import mounted, remount
 

@@ -8,17 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import (
-    Changed,
-    Disk,
-    FolderFailed,
-    FolderGone,
-    Found,
-    Occupied,
-    Stamp,
-    What,
-)
-from evstore.errors import EvstoreError, Invalid, NotFound
+from evstore.core.errors import EvstoreError, Invalid, NotFound
+from evstore.worktree.disk.disk import Changed, Disk, FolderFailed, FolderGone, Found, Occupied, Stamp, What
 from tests.folder.disks import ROOT, p, stamp_of, write
 
 # reading

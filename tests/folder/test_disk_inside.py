@@ -11,15 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import (
-    Disk,
-    Occupied,
-    Stamp,
-    Unreadable,
-    What,
-)
-from evstore.errors import Invalid, NotFound
-from evstore.paths import ContentPath
+from evstore.core.errors import Invalid, NotFound
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.disk import Disk, Occupied, Stamp, Unreadable, What
 from tests.folder.disks import ROOT, leftovers, p, write
 
 

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from evstore.disk import writing
-from evstore.disk.disk import Changed, Disk, Occupied, Stamp, Unreadable
-from evstore.errors import NotFound
+from evstore.core.errors import NotFound
+from evstore.worktree.disk import file_writer
+from evstore.worktree.disk.disk import Changed, Disk, Occupied, Stamp, Unreadable
 from tests.folder.disks import NOW, ROOT, leftovers, p, stamp_of, write
 
 Deed = Callable[[], object]
@@ -71,7 +71,7 @@ def test_what_came_at_the_last_moment_is_given_back(
     again: bool,
 ) -> None:
     deeds = [change(root, "his"), change(root, "his newest")] if again else [change(root, "his newest")]
-    just_before(writing, "exchange", *deeds)
+    just_before(file_writer, "exchange", *deeds)
     with pytest.raises(Changed):
         disk.write(p("it"), [b"ours"], modified=NOW, replacing=old)
     assert (root / "it").read_text() == "his newest"
@@ -86,7 +86,7 @@ def test_a_directory_that_came_at_the_last_moment_is_given_back(
         (root / "it").mkdir()
         (root / "it" / "below").write_text("his")
 
-    just_before(writing, "exchange", deed)
+    just_before(file_writer, "exchange", deed)
     with pytest.raises(Changed):
         disk.write(p("it"), [b"ours"], modified=NOW)
     assert (root / "it" / "below").read_text() == "his" and leftovers(root) == []
@@ -96,7 +96,7 @@ def test_a_directory_that_came_at_the_last_moment_is_given_back(
 def test_what_came_before_it_was_removed_stays(
     disk: Disk, root: Path, old: Stamp, just_before: JustBefore, change: Callable[[Path, str], Deed]
 ) -> None:
-    just_before(writing, "rename_new", change(root, "his"))
+    just_before(file_writer, "rename_new", change(root, "his"))
     with pytest.raises(Changed):
         disk.remove_file(p("it"), old)
     assert (root / "it").read_text() == "his"
@@ -106,27 +106,29 @@ def test_what_came_before_it_was_removed_stays(
 def test_what_came_twice_before_it_was_removed_stays(
     disk: Disk, root: Path, old: Stamp, just_before: JustBefore
 ) -> None:
-    just_before(writing, "rename_new", replaced(root, "his"), lambda: (root / "it").write_text("his other"))
+    just_before(
+        file_writer, "rename_new", replaced(root, "his"), lambda: (root / "it").write_text("his other")
+    )
     with pytest.raises(Changed):
         disk.remove_file(p("it"), old)
     assert sorted(file.read_text() for file in root.iterdir()) == ["his", "his other"]
-    assert disk.scan(ROOT).found[0].path.startswith(writing.KEPT)
+    assert disk.scan(ROOT).found[0].path.startswith(file_writer.KEPT)
 
 
 def test_what_can_not_be_given_back_is_kept(
     disk: Disk, root: Path, old: Stamp, just_before: JustBefore
 ) -> None:
-    just_before(writing, "exchange", replaced(root, "his"), (root / "it").unlink)
+    just_before(file_writer, "exchange", replaced(root, "his"), (root / "it").unlink)
     with pytest.raises(NotFound):
         disk.write(p("it"), [b"ours"], modified=NOW, replacing=old)
     for _ in range(2):
         (kept,) = (root / ".evstore/tmp").iterdir()
-        assert kept.name.startswith(writing.KEPT) and kept.read_text() == "his"
+        assert kept.name.startswith(file_writer.KEPT) and kept.read_text() == "his"
         disk.sweep(lambda file: False)  # at the next start
 
 
 def test_a_file_that_came_where_nothing_was(disk: Disk, root: Path, just_before: JustBefore) -> None:
-    just_before(writing, "rename_new", lambda: (root / "it").write_text("his"))
+    just_before(file_writer, "rename_new", lambda: (root / "it").write_text("his"))
     with pytest.raises(Changed):
         disk.write(p("it"), [b"ours"], modified=NOW, replacing="nothing")
     assert (root / "it").read_text() == "his" and leftovers(root) == []
@@ -142,7 +144,7 @@ def test_a_copy_of_what_only_its_owner_may_read_is_nobodys(disk: Disk, root: Pat
         modes.extend(file.stat().st_mode & 0o777 for file in (root / ".evstore/tmp").iterdir())
 
     disk.write(p("it"), pieces(), modified=NOW)
-    assert modes == [writing.UNFINISHED]
+    assert modes == [file_writer.UNFINISHED]
 
 
 # while a file is opened

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import (
+from evstore.core.errors import EvstoreError, NotFound
+from evstore.worktree.disk.disk import (
     Disk,
     FolderFailed,
     FolderFull,
@@ -23,7 +24,6 @@ from evstore.disk.disk import (
     Unreadable,
     What,
 )
-from evstore.errors import EvstoreError, NotFound
 from tests.folder.disks import NOW, ROOT, leftovers, p, stamp_of, write
 from tests.folder.mounts import mounted, remount, without_rights
 

@@ -11,14 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import (
-    Changed,
-    Disk,
-    Occupied,
-)
-from evstore.disk.renaming import exchange
-from evstore.disk.writing import UNFINISHED
-from evstore.errors import Invalid, NotFound
+from evstore.core.errors import Invalid, NotFound
+from evstore.worktree.disk.disk import Changed, Disk, Occupied
+from evstore.worktree.disk.file_writer import UNFINISHED
+from evstore.worktree.disk.renameat2 import exchange
 from tests.folder.disks import NOW, ROOT, leftovers, p, write
 
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evstore.events import Author, Kind
-from evstore.paths import ContentPath
+from evstore.core.events import Author, Kind
+from evstore.core.paths import ContentPath
 from tests.folder.both_sides import AUTHOR, BothSides, Tree, digest
 from tests.folder.dying import run
 

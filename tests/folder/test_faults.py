@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.errors import FolderFailed
-from evstore.errors import EvstoreError, Forbidden
-from evstore.events import Author
-from evstore.paths import ContentPath
+from evstore.core.errors import EvstoreError, Forbidden
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.errors import FolderFailed
 from tests.folder.both_sides import AUTHOR, LONGEST, BothSides, digest
 from tests.folder.mounts import bound_by_permissions
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.filesystem import (
+from evstore.worktree.disk.filesystem import (
     Mount,
     check_local,
     is_network,

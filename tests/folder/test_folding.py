@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Changed, Disk, Occupied, Stamp, What
-from evstore.disk.filesystem import is_network
-from evstore.errors import NotFound
-from evstore.events import Author
+from evstore.core.errors import NotFound
+from evstore.core.events import Author
+from evstore.worktree.disk.disk import Changed, Disk, Occupied, Stamp, What
+from evstore.worktree.disk.filesystem import is_network
 from tests.folder.both_sides import AUTHOR, BothSides
 from tests.folder.disks import NOW, ROOT, p
 from tests.folder.dying import run

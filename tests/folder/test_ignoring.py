@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from evstore.disk.disk import Disk, Found
-from evstore.ignoring.ignore import IGNORE_FILE, Ignore, Kind
-from evstore.ignoring.patterns import MAX_PATTERNS, Patterns
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.disk import Disk, Found
+from evstore.worktree.ignoring.ignore import IGNORE_FILE, Ignore, Kind
+from evstore.worktree.ignoring.patterns import MAX_PATTERNS, Patterns
 
 NAMES = ("a", "b", "ab", "a.c", "a b", "b ", "[a", "a]", "-", "!a", "#", "abba", "B", "_")
 MEGABYTE = 1_000_000
@@ -253,7 +253,7 @@ def test_an_ignore_file_that_says_the_same_has_not_changed(tmp_path: Path) -> No
 
 def test_more_directories_than_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That the others are forgotten is no reason to miss what changes in them."""
-    monkeypatch.setattr("evstore.ignoring.ignore.MAX_DIRECTORIES", 4)
+    monkeypatch.setattr("evstore.worktree.ignoring.ignore.MAX_DIRECTORIES", 4)
     ignore = Ignore(Disk(tmp_path), max_size=MEGABYTE)
     (tmp_path / IGNORE_FILE).write_text("a")
     (tmp_path / "late").mkdir()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.errors import Unreadable
-from evstore.ignoring.own import own_files
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.errors import Unreadable
+from evstore.worktree.ignoring.own import own_files
 from tests.helpers import Server, StartServer
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from evstore.events import Author
-from evstore.paths import ContentPath
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
 from tests.folder.both_sides import AUTHOR, BothSides, digest
 
 AUTHORED = Author.new(AUTHOR)

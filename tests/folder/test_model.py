@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from evstore.events import Author
-from evstore.paths import ContentPath
-from evstore.store import Work
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
+from evstore.store.store import Work
 from tests.folder.both_sides import AUTHOR, BothSides, Complaints
 
 NAMES = ["a", "b", "c.txt", "n.ipynb", "é"]

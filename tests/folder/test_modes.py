@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk import disk as disk_module
-from evstore.disk.disk import Disk, FolderReadOnly, Occupied
-from evstore.errors import NotFound
-from evstore.events import Author, EntryId
-from evstore.paths import ContentPath
+from evstore.core.errors import NotFound
+from evstore.core.events import Author, EntryId
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk import disk as disk_module
+from evstore.worktree.disk.disk import Disk, FolderReadOnly, Occupied
 from tests.folder.both_sides import AUTHOR, BothSides
 from tests.folder.disks import p, write
 from tests.folder.fuse import MODELESS, folding_disk

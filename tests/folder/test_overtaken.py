@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
-from evstore.contents import Save, save
-from evstore.disk import found as found_module
-from evstore.disk.disk import Changed, Disk, Scan
-from evstore.disk.found import NS, Stamp
-from evstore.errors import Conflict
-from evstore.events import Author, Digest
-from evstore.folder import comparing
-from evstore.folder.comparing import Comparer
-from evstore.folder.state import State
-from evstore.folder.unversioned.contents import FolderContents
-from evstore.folder.unversioned.files import Unversioned
-from evstore.ignoring.ignore import IGNORE_FILE, Ignore
+from evstore.core.errors import Conflict
+from evstore.core.events import Author, Digest
+from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.oldnotebooks import OldNotebooks
-from evstore.paths import ContentPath
-from evstore.store import Store
+from evstore.services.contents import Save, save
+from evstore.services.folder_contents import FolderContents
+from evstore.services.legacy_notebooks import OldNotebooks
+from evstore.store.store import Store
+from evstore.worktree import scanner
+from evstore.worktree.disk import file_stat as found_module
+from evstore.worktree.disk.disk import Changed, Disk, Scan
+from evstore.worktree.disk.file_stat import NS, Stamp
+from evstore.worktree.ignoring.ignore import IGNORE_FILE, Ignore
+from evstore.worktree.index import State
+from evstore.worktree.scanner import Comparer
+from evstore.worktree.unversioned.files import Unversioned
 from tests.folder.both_sides import AUTHOR, MAX_SIZE, BothSides, digest
 
 MEGABYTE = 1_000_000
@@ -206,7 +206,7 @@ async def test_a_file_is_written_while_all_are_compared(
         return scan(path)
 
     monkeypatch.setattr(disk, "scan", slowly)
-    monkeypatch.setattr(comparing, "time", SimpleNamespace(time_ns=lambda: clock[0]))
+    monkeypatch.setattr(scanner, "time", SimpleNamespace(time_ns=lambda: clock[0]))
     comparer = Comparer(disk, State(), Ignore(disk, max_size=MEGABYTE))
     store = await Store.open(root.parent / "other.db")
     found = await store.read(lambda tx: comparer.compare(tx, [p("")], deep=True))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from evstore import ingest
-from evstore.folder import agenda, comparing, reading
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
+from evstore.store import body_upload
+from evstore.worktree import body_reader, dirty_queue, scanner
 from tests.folder.both_sides import BothSides, digest
 
 ROOT = ContentPath("")
@@ -23,8 +23,8 @@ WRITTEN = ["EntryCreated", "FileSaved"]
 @pytest.fixture
 async def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BothSides]:
     """To them everything is being written that was changed in the last hour."""
-    monkeypatch.setattr(comparing, "QUIET", 3600.0)
-    monkeypatch.setattr(agenda, "AT_THE_LATEST", 3600.0)
+    monkeypatch.setattr(scanner, "QUIET", 3600.0)
+    monkeypatch.setattr(dirty_queue, "AT_THE_LATEST", 3600.0)
     both = BothSides(tmp_path)
     await both.open()
     yield both
@@ -79,7 +79,7 @@ async def test_what_is_never_quiet_is_taken_in_the_end(
 ) -> None:
     both.write("a.txt", b"half")
     assert await look(both)
-    monkeypatch.setattr(agenda, "AT_THE_LATEST", 0.3)
+    monkeypatch.setattr(dirty_queue, "AT_THE_LATEST", 0.3)
     await both.agree_by_themselves()
     assert await both.events("a.txt") == WRITTEN
 
@@ -111,7 +111,7 @@ def growing(
 ) -> Iterator[Path]:
     """A file to which something is written whenever it is looked at; the watcher waits for it no longer than others."""
     if request.param == "large":
-        for module in (reading, ingest):
+        for module in (body_reader, body_upload):
             monkeypatch.setattr(module, "WHOLE", 0)
     file = both.root / "a.txt"
     file.write_bytes(b"0 ")
@@ -147,7 +147,7 @@ async def test_what_never_rests_is_read_as_it_was_when_it_was_opened(both: BothS
 async def test_what_never_rests_is_taken_in_now_and_then(
     both: BothSides, growing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agenda, "AT_THE_LATEST", 0.3)
+    monkeypatch.setattr(dirty_queue, "AT_THE_LATEST", 0.3)
     async with asyncio.timeout(30):
         while len(await both.events("a.txt")) < 4:
             await asyncio.sleep(0.05)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Disk, FolderReadOnly
-from evstore.errors import Forbidden
-from evstore.events import Author
-from evstore.paths import ContentPath
+from evstore.core.errors import Forbidden
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.disk import Disk, FolderReadOnly
 from tests.folder.both_sides import AUTHOR, BothSides, digest
 from tests.folder.mounts import bound_by_permissions, mounted, remount
 

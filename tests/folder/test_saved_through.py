@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from evstore.contents import Save
-from evstore.errors import EvstoreError, Forbidden, NotFound
-from evstore.events import Author
-from evstore.folder.unversioned.contents import FolderContents
+from evstore.core.errors import EvstoreError, Forbidden, NotFound
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.paths import ContentPath
+from evstore.services.contents import Save
+from evstore.services.folder_contents import FolderContents
 from tests.folder.both_sides import AUTHOR, BothSides
 
 

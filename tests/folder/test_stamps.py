@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evstore.disk import found as found_module
-from evstore.disk.found import LARGEST, NO_DATE, NS, TICK, Stamp
-from evstore.events import Author
-from evstore.paths import ContentPath
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk import file_stat as found_module
+from evstore.worktree.disk.file_stat import LARGEST, NO_DATE, NS, TICK, Stamp
 from tests.folder.both_sides import AUTHOR, BothSides, digest
 
 OLD = 315_532_800  # seconds since 1970: the date of everything in an archive that is made the same way twice

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Disk, Found
-from evstore.folder.unversioned.files import Unversioned
-from evstore.ignoring.ignore import Ignore
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.disk import Disk, Found
+from evstore.worktree.ignoring.ignore import Ignore
+from evstore.worktree.unversioned.files import Unversioned
 
 PLACE = ContentPath("place")
 

@@ -15,14 +15,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from evstore.disk.disk import Disk
-from evstore.disk.errors import FolderFull
-from evstore.errors import EvstoreError
-from evstore.events import Author, EntryDeleted, EntryId, Offset, Recorded
-from evstore.folder import emptying
-from evstore.folder.removing import deletion_of, is_put_by, trash_name
+from evstore.core.errors import EvstoreError
+from evstore.core.events import Author, EntryDeleted, EntryId, Offset, Recorded
+from evstore.core.paths import ContentPath
 from evstore.log import log
-from evstore.paths import ContentPath
+from evstore.worktree.disk.disk import Disk
+from evstore.worktree.disk.errors import FolderFull
+from evstore.worktree.trash import cleanup
+from evstore.worktree.trash.removal import deletion_of, is_put_by, trash_name
 from tests.folder.both_sides import AUTHOR, BothSides
 from tests.folder.mounts import mounted
 
@@ -74,7 +74,7 @@ def test_what_is_nested_more_deeply_than_any_path_goes_too(tmp_path: Path) -> No
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the log has leaves the trash without a minute's grace."""
-    monkeypatch.setattr(emptying, "GRACE", 0.0)
+    monkeypatch.setattr(cleanup, "GRACE", 0.0)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ async def test_more_than_can_be_removed_at_once(both: BothSides) -> None:
 
 @pytest.mark.parametrize("grace", [0.0, 60.0])
 async def test_all_of_it_comes_back(both: BothSides, monkeypatch: pytest.MonkeyPatch, grace: float) -> None:
-    monkeypatch.setattr(emptying, "GRACE", grace)
+    monkeypatch.setattr(cleanup, "GRACE", grace)
     entry = await make_tree(both)
     before = everything(both.root / "d")
     await both.contents.delete(ContentPath("d"), me())

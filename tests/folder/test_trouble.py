@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.disk import Disk
-from evstore.folder import working
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
+from evstore.worktree import working_folder
+from evstore.worktree.disk.disk import Disk
 from tests.folder.clients import (
     SECRET,
     TEXT,
@@ -259,7 +259,7 @@ async def test_an_error_that_nobody_expects_is_not_the_end(
         has_failed.set()
         raise sqlite3.OperationalError("database is locked")
 
-    monkeypatch.setattr(working, "PAUSE", 0.05)
+    monkeypatch.setattr(working_folder, "PAUSE", 0.05)
     monkeypatch.setattr(taking, "take", fails)
     (folder / "a").write_text("one")
     await asyncio.wait_for(has_failed.wait(), 30)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evstore.events import Author
-from evstore.paths import ContentPath
-from evstore.watching import polling
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
+from evstore.worktree.watching import polling
 from tests.folder.both_sides import AUTHOR, BothSides, digest
 
 

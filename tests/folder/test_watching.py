@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from evstore.watching import polling as polling_module
-from evstore.watching import watcher as watching_module
-from evstore.watching.watcher import Watcher
+from evstore.worktree.watching import polling as polling_module
+from evstore.worktree.watching import watcher as watching_module
+from evstore.worktree.watching.watcher import Watcher
 from tests.folder.watchers import SIGN, make, watched, watching
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is told for each change is Linux's")

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evstore.paths import ContentPath
-from evstore.watching import polling as polling_module
+from evstore.core.paths import ContentPath
+from evstore.worktree.watching import polling as polling_module
 from tests.folder.watchers import SIGN, make, watching
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from evstore.disk.errors import Unreadable
-from evstore.paths import ContentPath
-from evstore.watching import watcher as watching_module
-from evstore.watching.native import Native
-from evstore.watching.watcher import Watcher
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk.errors import Unreadable
+from evstore.worktree.watching import watcher as watching_module
+from evstore.worktree.watching.native import Native
+from evstore.worktree.watching.watcher import Watcher
 from tests.folder.watchers import make, watched, watching
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
@@ -55,8 +55,8 @@ async def test_more_events_than_the_kernel_keeps(tmp_path: Path) -> None:
 LIMITED = """
     import asyncio, logging, os, sys
     from pathlib import Path
-    from evstore.watching import polling
-    from evstore.watching.watcher import Watcher
+    from evstore.worktree.watching import polling
+    from evstore.worktree.watching.watcher import Watcher
 
     async def main(root, more):
         polling.INTERVAL = 0.05
@@ -109,7 +109,7 @@ def test_a_limit_of_the_system(
 MOUNTED = """
     import asyncio, subprocess, sys
     from pathlib import Path
-    from evstore.watching.watcher import Watcher
+    from evstore.worktree.watching.watcher import Watcher
 
     async def main(root, disk):
         subprocess.run(["mount", "-t", "tmpfs", "none", disk], check=True)
@@ -234,7 +234,7 @@ def test_a_directory_that_may_be_read_later(tmp_path: Path) -> None:
     program = """
         import asyncio, os, sys
         from pathlib import Path
-        from evstore.watching.watcher import Watcher
+        from evstore.worktree.watching.watcher import Watcher
 
         async def main(root):
             async with Watcher(root, lambda path: True) as watcher:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from evstore.paths import ContentPath
-from evstore.watching.source import IsWatched
-from evstore.watching.watcher import Changes, Watcher
+from evstore.core.paths import ContentPath
+from evstore.worktree.watching.source import IsWatched
+from evstore.worktree.watching.watcher import Changes, Watcher
 
 SIGN = "zz-sign"
 

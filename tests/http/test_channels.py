@@ -278,8 +278,8 @@ async def test_a_plain_get_is_told_what_is_missing(server: Server, kernel: str) 
 async def test_it_is_pinged_and_dropped_when_it_does_not_answer(
     server: Server, kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evstore.http.link.PING", 0.05)
-    monkeypatch.setattr("evstore.http.link.SILENCE", 0.3)
+    monkeypatch.setattr("evstore.http.kernel_websocket.PING", 0.05)
+    monkeypatch.setattr("evstore.http.kernel_websocket.SILENCE", 0.3)
     async with connected(server, kernel) as lively, connected(server, kernel, autoping=False) as silent:
         await lively.run("import time; time.sleep(1)")
         assert (await kernel_model(server, kernel))["connections"] == 1

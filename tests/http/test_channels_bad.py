@@ -7,7 +7,7 @@ import logging
 import aiohttp
 import pytest
 
-from evstore.kernels.wire import to_v1
+from evstore.processes.kernels.wire import to_v1
 from tests.helpers import Server
 from tests.kernel_client import connected, start_kernel
 
@@ -98,7 +98,7 @@ async def test_a_message_for_no_kernel_is_ignored(
 async def test_a_message_that_is_too_large_closes_the_websocket(
     server: Server, warnings: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evstore.http.link.MAX_MESSAGE", 1000)
+    monkeypatch.setattr("evstore.http.kernel_websocket.MAX_MESSAGE", 1000)
     kernel = await start_kernel(server)
     async with connected(server, kernel) as client:
         await client.socket.send_bytes(b"x" * 1001)
@@ -122,7 +122,7 @@ async def test_a_message_that_the_kernel_can_not_read(
 async def test_a_client_that_sends_too_much_to_a_kernel_that_starts(
     server: Server, warnings: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evstore.kernels.client.HELD", 10_000)
+    monkeypatch.setattr("evstore.processes.kernels.client.HELD", 10_000)
     kernel = await start_kernel(server)
     async with connected(server, kernel) as client:
         for _ in range(5):

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from evstore.kernels import outbox, pump
-from evstore.units import MIB
+from evstore.core.units import MIB
+from evstore.processes.kernels import outbox, pump
 from tests.helpers import TOKEN, Server
 from tests.kernel_client import (
     KernelClient,

@@ -14,7 +14,7 @@ import ipyparallel
 import psutil
 import pytest
 
-from evstore.clusters import manager
+from evstore.processes.clusters import manager
 from tests.helpers import Reply, Server, make_services, run_test_server
 
 PATIENCE = 60.0  # seconds

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from evstore.contents import Save
-from evstore.events import Author
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.paths import ContentPath
+from evstore.services.contents import Save
 from tests.helpers import Server
 
 NOTEBOOK: dict[str, Any] = {

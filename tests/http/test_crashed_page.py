@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from evstore import kernel_output
-from evstore.contents import Contents
-from evstore.errors import Full
+from evstore.core.errors import Full
 from evstore.log import log
+from evstore.services import detached_output
+from evstore.services.contents import Contents
 from tests.closed_page import (
     HALVES,
     PATH,
@@ -53,7 +53,7 @@ print('now')
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     hurry(monkeypatch)
-    monkeypatch.setattr(kernel_output, "PATIENCE", 0.6)
+    monkeypatch.setattr(detached_output, "PATIENCE", 0.6)
 
 
 @asynccontextmanager
@@ -92,7 +92,7 @@ async def test_finished_results_survive_a_crash(server: Server, kernel: str) -> 
 async def test_who_opens_the_notebook_after_a_crash_sees_them_at_once(
     server: Server, kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_output, "PATIENCE", 3600.0)
+    monkeypatch.setattr(detached_output, "PATIENCE", 3600.0)
     async with crashing(server, kernel) as page:
         await page.done(await page.execute("print('one')", cell="c"))
     assert printed(await cell(server)) == "one\n"
@@ -227,7 +227,7 @@ async def test_the_log_is_full_for_a_while(
             raise Full("The disk is full.")
         return await original(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(kernel_output, "AGAIN", 0.7)
+    monkeypatch.setattr(detached_output, "AGAIN", 0.7)
     async with left(server, kernel, HALVES):
         await go_on(server)
         monkeypatch.setattr(Contents, "save", full)
@@ -255,7 +255,7 @@ async def test_the_log_is_full_for_a_while(
 async def test_every_reader_gets_what_is_there_so_far(
     server: Server, kernel: str, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(kernel_output, "GRACE", 3600.0)
+    monkeypatch.setattr(detached_output, "GRACE", 3600.0)
     (listed,) = (await server.fetch("GET", "/notebooks")).json()
     before = server.services.store.offset
     async with left(server, kernel, "print('f' + 'irst', flush=True)\nimport time; time.sleep(60)"):

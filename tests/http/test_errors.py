@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from evstore import errors
-from evstore.errors import Busy, EvstoreError
+from evstore.core import errors
+from evstore.core.errors import Busy, EvstoreError
 from evstore.http.app import ROUTES
 from evstore.http.errors import STATUS, status_of
 from evstore.http.routing import Access, Route

@@ -12,12 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from evstore import announcing
-from evstore.announcing import CONTENTS, KERNEL_ACTIONS, Listener
-from evstore.contents import Save
-from evstore.events import Author
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.paths import ContentPath
+from evstore.services import event_publisher
+from evstore.services.contents import Save
+from evstore.services.event_publisher import CONTENTS, KERNEL_ACTIONS, Listener
 from tests.helpers import Server
 
 TEXT = {"type": "file", "format": "text", "content": "x"}
@@ -181,7 +181,7 @@ async def test_what_is_done_to_a_kernel(server: Server, events: Events):
     await server.fetch("POST", f"api/kernels/{kernel_id}/interrupt")
     await server.fetch("POST", f"api/kernels/{kernel_id}/restart")
     await server.fetch("DELETE", f"api/kernels/{kernel_id}")
-    for action, done in announcing.DONE.items():
+    for action, done in event_publisher.DONE.items():
         assert await events.next() == kernel(action, kernel_id, done)
 
 
@@ -298,7 +298,7 @@ async def test_strangers_hear_nothing(server: Server):
 
 async def test_a_listener_that_is_too_far_behind_has_lost_all():
     listener = Listener()
-    listener.put(b"x" * (announcing.MAX_WAITING - 1))
+    listener.put(b"x" * (event_publisher.MAX_WAITING - 1))
     listener.put(b"yy")
     listener.put(b"z")
     assert await listener.next() is None
@@ -307,7 +307,7 @@ async def test_a_listener_that_is_too_far_behind_has_lost_all():
 
 async def test_a_slow_client_is_sent_away(server: Server, monkeypatch: pytest.MonkeyPatch):
     """It reads nothing: the server keeps no more than MAX_WAITING, and serves the others."""
-    monkeypatch.setattr(announcing, "MAX_WAITING", 300_000)
+    monkeypatch.setattr(event_publisher, "MAX_WAITING", 300_000)
     async with listening(server) as slow, listening(server) as other:
         transport = slow.socket._response.connection.transport  # pyright: ignore
         transport.pause_reading()

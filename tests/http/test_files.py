@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
-from evstore.contents import Save
-from evstore.events import Author
-from evstore.ingest import ingest
-from evstore.paths import ContentPath
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
+from evstore.services.contents import Save
+from evstore.store.body_upload import ingest
 from tests.helpers import TOKEN, Server
 
 BODY = bytes(range(256)) * 40

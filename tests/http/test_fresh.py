@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
 from tests.helpers import Server
 
 

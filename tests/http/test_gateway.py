@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evstore.gateway import connection
+from evstore.processes.gateway import connection
 from tests.gateway import TOKEN, RealGateway
 from tests.helpers import Server, StartServer, make_services, run_test_server
 from tests.kernel_client import V1, KernelClient, Message, connected, kernel_model, start_kernel
@@ -179,7 +179,7 @@ async def test_a_kernel_that_is_gone_from_the_gateway(
     server: Server, gateway: RealGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(connection, "LOOK", 0.2)
-    caplog.set_level(logging.INFO, "evstore.gateway")
+    caplog.set_level(logging.INFO, "evstore.processes.gateway")
     body = {"path": "n.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
     session = (await server.fetch("POST", "/api/sessions", json=body)).json()
     async with connected(server, session["kernel"]["id"]) as client:

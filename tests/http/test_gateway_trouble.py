@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from evstore.gateway import api, connection
+from evstore.processes.gateway import api, connection
 from tests.gateway import Cable, RealGateway, refused
 from tests.helpers import Server, StartServer
 from tests.kernel_client import KernelClient, connected, eventually, kernel_model, start_kernel

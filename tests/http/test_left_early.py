@@ -37,8 +37,8 @@ async def test_what_was_asked_for_too_early_happens(server: Server, who_comes: s
 
 
 async def test_its_output_goes_into_the_document(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evstore.kernel_output.GRACE", 0.3)
-    monkeypatch.setattr("evstore.kernel_output.TICK", 0.1)
+    monkeypatch.setattr("evstore.services.detached_output.GRACE", 0.3)
+    monkeypatch.setattr("evstore.services.detached_output.TICK", 0.1)
     await save(server, "c")
     kernel = (await session(server))["kernel"]["id"]
     await send_and_leave(server, kernel, "print('early')", cell="c")

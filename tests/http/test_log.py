@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from evstore.contents import Contents, Save
-from evstore.events import Author
+from evstore.core.events import Author
+from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.paths import ContentPath
+from evstore.services.contents import Contents, Save
 from tests.helpers import Server, StartServer
 from tests.http.past import mkdir, save
 

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from evstore.auth import hash_password
+from evstore.services.auth import hash_password
 from tests.helpers import TOKEN, Reply, Server, StartServer
 
 PASSWORD = "correct horse"

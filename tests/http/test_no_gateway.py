@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 
 from evstore.config import GatewayConfig
-from evstore.errors import Invalid
-from evstore.gateway import connection
+from evstore.core.errors import Invalid
+from evstore.processes.gateway import connection
 from tests.gateway import TOKEN, free_port, refused
 from tests.helpers import StartServer
 from tests.kernel_client import eventually, start_kernel

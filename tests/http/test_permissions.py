@@ -11,11 +11,11 @@ import orjson
 import pytest
 from jupyter_server.auth.utils import HTTP_METHOD_TO_AUTH_ACTION, match_url_to_resource
 
-from evstore.auth import AllowAll, Identity
 from evstore.http import history
 from evstore.http.app import ROUTES
-from evstore.http.old import routes
+from evstore.http.legacy import routes
 from evstore.http.routing import Access, Route
+from evstore.services.auth import AllowAll, Identity
 from tests.helpers import TOKEN, StartServer
 from tests.http.test_strangers import GUARDED, WEBSOCKETS, address, name
 

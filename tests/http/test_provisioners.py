@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from evstore.kernels import kernel as life
+from evstore.processes.kernels import kernel as life
 from tests.helpers import Server, StartServer
 from tests.kernel_client import connected, eventually, start_kernel
 

@@ -11,11 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from evstore.announcing import CONTENTS
-from evstore.errors import Unavailable
+from evstore.core.errors import Unavailable
 from evstore.http.app import make_app
 from evstore.http.routing import Access, Route
 from evstore.http.server import serving
+from evstore.services.event_publisher import CONTENTS
 from tests.helpers import TOKEN, Server, make_services, run_test_server
 
 UPGRADE = (

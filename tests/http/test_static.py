@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evstore.errors import NotFound
+from evstore.core.errors import NotFound
 from evstore.http.static import file_response, find_file
 from tests.helpers import Server
 

@@ -8,10 +8,10 @@ import hashlib
 import aiohttp
 import pytest
 
-from evstore.terminals import terminal as terminal_module
-from evstore.terminals.replay import SIZE
-from evstore.terminals.terminal import BURST, Terminal
-from evstore.terminals.viewer import FULL
+from evstore.processes.terminals import terminal as terminal_module
+from evstore.processes.terminals.replay import SIZE
+from evstore.processes.terminals.terminal import BURST, Terminal
+from evstore.processes.terminals.viewer import FULL
 from tests.helpers import Server, StartServer
 from tests.http.terminal_client import BASH, PATIENCE, looking_at, opened, until
 

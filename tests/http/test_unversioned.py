@@ -16,14 +16,14 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from evstore import naming, notebooks
-from evstore.disk import found as found_module
-from evstore.disk.disk import Disk
-from evstore.disk.found import NS, Stamp
-from evstore.folder.unversioned import entries
-from evstore.folder.unversioned.entries import SETTLED
-from evstore.ignoring.ignore import Ignore
-from evstore.paths import ContentPath
+from evstore.core import naming, notebooks
+from evstore.core.paths import ContentPath
+from evstore.worktree.disk import file_stat as found_module
+from evstore.worktree.disk.disk import Disk
+from evstore.worktree.disk.file_stat import NS, Stamp
+from evstore.worktree.ignoring.ignore import Ignore
+from evstore.worktree.unversioned import entries
+from evstore.worktree.unversioned.entries import SETTLED
 from tests.helpers import Server
 from tests.http.unversioned import KEYS, KIB, LIMIT, events, fill, folder, listed, model, put, server
 

@@ -10,9 +10,9 @@ from io import BufferedRandom
 
 import pytest
 
-from evstore.errors import Full, Invalid
-from evstore.paths import ContentPath
-from evstore.uploads import LAST, Uploads
+from evstore.core.errors import Full, Invalid
+from evstore.core.paths import ContentPath
+from evstore.services.uploads import LAST, Uploads
 from tests.helpers import Reply, Server
 
 PATH = ContentPath("big")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evstore.engine.files import take_lock
+from evstore.log.engine.sqlite.files import take_lock
 from tests.process.commands import evstore, log_of
 
 Damage = Callable[[Path], object]

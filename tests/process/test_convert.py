@@ -39,4 +39,4 @@ def fail(server: Served) -> None:
 
 def converters(server: Served) -> list[psutil.Process]:
     children = psutil.Process(server.process.pid).children()
-    return [child for child in children if "evstore.convert.worker" in child.cmdline()]
+    return [child for child in children if "evstore.processes.convert.worker" in child.cmdline()]

@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 import aiohttp
 
-from evstore.engine.base import Tx
-from evstore.engine.reader import SqliteReader
+from evstore.log.engine.base import Tx
+from evstore.log.engine.sqlite.reader import SqliteReader
 from evstore.projections import tree
-from evstore.verifying import verify
+from evstore.store.integrity import verify
 from tests.process.commands import PATIENCE, TOKEN, Served, info_file, log_of, start
 
 KILLS = int(os.environ.get("EVSTORE_KILLS", "4"))

@@ -8,9 +8,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from evstore.engine.connections import connect_reader
-from evstore.errors import DatabaseError
-from evstore.verifying import verify
+from evstore.core.errors import DatabaseError
+from evstore.log.engine.sqlite.connections import connect_reader
+from evstore.store.integrity import verify
 from tests.process.commands import answer, done, log_of, serving, start
 
 FILES = 2500

@@ -14,7 +14,7 @@ from tests.process.commands import PATIENCE, environment
 SLOW = {
     "aiohttp",
     "argon2",
-    "evstore.folder.working",  # and with it half of evstore
+    "evstore.worktree.working_folder",  # and with it half of evstore
     "jsonschema",
     "jupyter_client",
     "jupyter_events",
@@ -59,16 +59,16 @@ def test_a_command_that_reads_imports_only_what_prints_it(folder: Path) -> None:
 
 
 def test_a_server_starts_without_what_it_may_never_need(tmp_path: Path) -> None:
-    found = slowly_imported("import evstore.cli.serving", tmp_path)
-    assert found == {"aiohttp", "argon2", "evstore.folder.working", "jupyter_client"}
+    found = slowly_imported("import evstore.cli.session", tmp_path)
+    assert found == {"aiohttp", "argon2", "evstore.worktree.working_folder", "jupyter_client"}
 
 
 @pytest.mark.parametrize(
     "use",
     [
-        "from evstore import notebooks; notebooks.empty()",
-        "from evstore import diffing, notebooks; diffing.diff(*[b'{}'] * 2, notebook=True, names=('', ''))",
-        "from evstore import announcing; announcing.load_events()",
+        "from evstore.core import notebooks; notebooks.empty()",
+        "from evstore.core import diffing, notebooks; diffing.diff(*[b'{}'] * 2, notebook=True, names=('', ''))",
+        "from evstore.services import event_publisher; event_publisher.load_events()",
     ],
 )
 def test_the_grammar_of_iris_is_never_built(use: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
-from evstore.disk.holding import FILE
+from evstore.worktree.disk.folder_lock import FILE
 from tests.process.commands import TOKEN, Served, done, evstore, log_of, serving
 
 

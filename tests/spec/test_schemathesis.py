@@ -43,10 +43,10 @@ EXCLUDED = {
     ),
 }
 NEEDS_MORE = {  # what schemathesis can't make up; that these succeed is shown elsewhere
-    "GET /{id}": "an entry's id: tests/http/old",
-    "GET /{id}/copy": "an entry's id: tests/http/old",
-    "GET /{id}/print": "an entry's id: tests/http/old",
-    "DELETE /api/notebooks/{path}/checkpoints/{checkpoint}": "a checkpoint that is still there: tests/http/old",
+    "GET /{id}": "an entry's id: tests/http/legacy",
+    "GET /{id}/copy": "an entry's id: tests/http/legacy",
+    "GET /{id}/print": "an entry's id: tests/http/legacy",
+    "DELETE /api/notebooks/{path}/checkpoints/{checkpoint}": "a checkpoint that is still there: tests/http/legacy",
     "GET /api/kernels/{kernel_id}/executions/{execution_id}": "a cell that runs",
     "POST /api/clusters/{profile}/stop": "a cluster that runs: tests/http/test_clusters.py",
     "POST /clusters/{profile}/stop": "likewise",
@@ -54,7 +54,7 @@ NEEDS_MORE = {  # what schemathesis can't make up; that these succeed is shown e
     "DELETE /ipyparallel/clusters/{key}": "likewise",
     "GET /api/clusters/{profile}": "a profile of IPython's: tests/http/test_clusters.py",
     "GET /clusters/{profile}": "likewise",
-    "POST /notebooks": "a notebook as the body: tests/http/old",
+    "POST /notebooks": "a notebook as the body: tests/http/legacy",
     "PUT /notebooks/{id}": "likewise",
     "POST /lab/api/extensions": "off, unless a flag allows it",
     "POST /lab/api/build": "nothing to build; 501",

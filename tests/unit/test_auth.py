@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jupyter_server.auth.security import passwd, passwd_check
 
-from evstore.auth import (
+from evstore.core.errors import Invalid
+from evstore.services.auth import (
     COOKIE_AGE,
     Auth,
     Identity,
@@ -20,7 +21,6 @@ from evstore.auth import (
     load_secret,
     random_token,
 )
-from evstore.errors import Invalid
 
 SECRET = b"s" * 32
 HASH = "sha1:0e112c3ddfce:a68df677475c2b47b6e86d0467eec97ac5f4b85a"  # of "mypassword", from jupyter_server

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evstore.batching import in_batches
+from evstore.core.batching import in_batches
 
 sizes = st.lists(st.integers(0, 12), max_size=30)
 

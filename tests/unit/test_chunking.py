@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evstore.chunking import LIMIT, cut, cut_stream
+from evstore.core.chunking import LIMIT, cut, cut_stream
 
 NOISE = random.Random(7).randbytes(3_000_000)
 

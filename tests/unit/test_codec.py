@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evstore import codec
-from evstore.events import (
+from evstore.core import codec
+from evstore.core.events import (
     BodyErased,
     CheckpointCreated,
     CheckpointDeleted,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evstore.kernels.culling import Culling, own_timeout
+from evstore.processes.kernels.culling import Culling, own_timeout
 
 HOUR = 3600.0
 

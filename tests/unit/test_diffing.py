@@ -10,7 +10,7 @@ import nbformat  # pyright: ignore[reportMissingTypeStubs]
 import orjson
 import pytest
 
-from evstore import diffing
+from evstore.core import diffing
 
 
 def cell(number: int, source: str = "") -> dict[str, Any]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from evstore.kernels import execution as module
-from evstore.kernels import spool
-from evstore.kernels.execution import Execution, State, outputs
-from evstore.kernels.executions import Executions
-from evstore.kernels.limits import Limits
-from evstore.kernels.overflow import DiskSpace
-from evstore.units import MIB
+from evstore.core.units import MIB
+from evstore.processes.kernels import execution as module
+from evstore.processes.kernels import spool
+from evstore.processes.kernels.execution import Execution, State, outputs
+from evstore.processes.kernels.executions import Executions
+from evstore.processes.kernels.limits import Limits
+from evstore.processes.kernels.spill_file import DiskSpace
 
 pytestmark = pytest.mark.asyncio  # executions know the loop's time
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from evstore.gateway import requests
-from evstore.gateway.requests import Requests
-from evstore.kernels.messages import BadMessage
-from evstore.kernels.wire import Message
+from evstore.processes.gateway import requests
+from evstore.processes.gateway.requests import Requests
+from evstore.processes.kernels.messages import BadMessage
+from evstore.processes.kernels.wire import Message
 
 
 class Client:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from evstore.kernels.activity import BUSY, IDLE, RESTARTING, STARTING, Activity
+from evstore.processes.kernels.activity import BUSY, IDLE, RESTARTING, STARTING, Activity
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 LATER = START + timedelta(hours=1)

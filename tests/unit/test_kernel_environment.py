@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evstore.errors import Invalid
-from evstore.kernels.environment import MAX_SIZE, requested
+from evstore.core.errors import Invalid
+from evstore.processes.kernels.environment import MAX_SIZE, requested
 
 
 @pytest.mark.parametrize(

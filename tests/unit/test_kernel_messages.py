@@ -8,8 +8,8 @@ import pytest
 from jupyter_client.jsonutil import extract_dates
 from jupyter_client.session import Session
 
-from evstore.kernels import messages, wire
-from evstore.kernels.messages import BadMessage, Signer
+from evstore.processes.kernels import messages, wire
+from evstore.processes.kernels.messages import BadMessage, Signer
 
 KEY = b"a kernel's key"
 AT = datetime(2026, 11, 22, tzinfo=UTC)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from evstore import naming
-from evstore.errors import Invalid, NotFound
-from evstore.paths import ContentPath, check_name
+from evstore.core import naming
+from evstore.core.errors import Invalid, NotFound
+from evstore.core.paths import ContentPath, check_name
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from jupyter_server.services.contents.filemanager import FileContentsManager
 from nbformat.sign import MemorySignatureStore, NotebookNotary
 from tornado.web import HTTPError
 
-from evstore import chunking
-from evstore.errors import Invalid
-from evstore.notebooks import Canonical, CellCache, canonical, empty, parse, to_json
-from evstore.notebooks.text import layout
+from evstore.core import chunking
+from evstore.core.errors import Invalid
+from evstore.core.notebooks import Canonical, CellCache, canonical, empty, parse, to_json
+from evstore.core.notebooks.text import layout
 from tests.unit.notebook_strategies import notebooks, odd_notebooks, old_notebooks, values
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # nbformat, on ids it has to make

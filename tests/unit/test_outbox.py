@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evstore.kernels import outbox as module
-from evstore.kernels import overflow
-from evstore.kernels.limits import Limits
-from evstore.kernels.outbox import Outbox
-from evstore.kernels.overflow import DiskSpace, Overflow
-from evstore.units import MIB
+from evstore.core.units import MIB
+from evstore.processes.kernels import outbox as module
+from evstore.processes.kernels import spill_file
+from evstore.processes.kernels.limits import Limits
+from evstore.processes.kernels.outbox import Outbox
+from evstore.processes.kernels.spill_file import DiskSpace, Overflow
 
 SMALL, PAGE = 1000, 500
 
@@ -170,7 +170,7 @@ def test_the_notice_stands_before_what_is_kept_again() -> None:
 def test_a_full_disk_costs_output_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(overflow, "temporary_file", lambda: FileIO("/dev/full", "r+"))
+    monkeypatch.setattr(spill_file, "temporary_file", lambda: FileIO("/dev/full", "r+"))
     outbox = Outbox(notice, limits(memory=1000, disk=MIB))
     for number in range(60):
         outbox.put(b"%02d" % number * 50, is_output=True)

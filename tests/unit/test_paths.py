@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
 
 
 @pytest.mark.parametrize(

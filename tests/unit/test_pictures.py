@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evstore.convert import pictures
+from evstore.processes.convert import pictures
 from tests.notebooks import code_cell, notebook, shown, text_cell
 
 DATA = base64.b64encode(b"x").decode()

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from evstore import rules
-from evstore.entry import Entry
-from evstore.errors import Conflict, Exists, Invalid, NotFound
-from evstore.events import (
+from evstore.core import rules
+from evstore.core.entry import Entry
+from evstore.core.errors import Conflict, Exists, Invalid, NotFound
+from evstore.core.events import (
     ROOT,
     CheckpointCreated,
     Digest,
@@ -26,7 +26,7 @@ from evstore.events import (
     Offset,
     TagImported,
 )
-from evstore.paths import ContentPath
+from evstore.core.paths import ContentPath
 
 A, B = Digest(b"a" * 32), Digest(b"b" * 32)
 NEW = EntryId(b"n" * 16)

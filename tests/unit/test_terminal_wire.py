@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evstore.errors import Invalid
-from evstore.terminals import wire
-from evstore.terminals.replay import Replay
-from evstore.terminals.wire import Resized, Typed
+from evstore.core.errors import Invalid
+from evstore.processes.terminals import wire
+from evstore.processes.terminals.replay import Replay
+from evstore.processes.terminals.wire import Resized, Typed
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import nbformat
 import pytest
 from hypothesis import given
 
-from evstore import notebooks
-from evstore.errors import Invalid
-from evstore.notebooks import versions
+from evstore.core import notebooks
+from evstore.core.errors import Invalid
+from evstore.core.notebooks import versions
 from tests.unit import notebook_strategies as strategies
 
 

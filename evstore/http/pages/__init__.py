@@ -9,7 +9,7 @@ from string import Template
 
 from aiohttp import web
 
-from evstore.http.policy import content_security_policy
+from evstore.http.csp import content_security_policy
 
 _POLICY = ("default-src 'self'", "base-uri 'none'", "form-action 'self'")
 _TEMPLATES = {

@@ -1,4 +1,4 @@
--- What lies in the served folder, as evstore last wrote it there or read it (evstore/folder/state.py).
+-- What lies in the served folder, as evstore last wrote it there or read it (evstore/worktree/index.py).
 -- Like marks it can't be derived from the log; if it is lost, everything in the folder is read again.
 
 create table folder_known (

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from evstore.engine.base import Tx
-from evstore.events import (
+from evstore.core.events import (
     CheckpointCreated,
     CheckpointDeleted,
     CommitImported,
@@ -30,8 +29,9 @@ from evstore.events import (
     Recorded,
     TagImported,
 )
-from evstore.paths import ContentPath
-from evstore.projections import modes, tree
+from evstore.core.paths import ContentPath
+from evstore.log.engine.base import Tx
+from evstore.projections import executables, tree
 
 
 class File(NamedTuple):
@@ -124,7 +124,7 @@ def _file(tx: Tx, entry: EntryId, at: int) -> File | None:
     if path is None:
         return None
     digest, size = tree.contents_at(tx, entry, at) or (None, 0)
-    return File(path, digest, size, modes.is_executable(tx, entry, at))
+    return File(path, digest, size, executables.is_executable(tx, entry, at))
 
 
 # -- in words ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from evstore.errors import NotInstalled, Unprocessable
+from evstore.core.errors import NotInstalled, Unprocessable
 
 # a git hook or an editor that called us means its own repository (git rev-parse --local-env-vars)
 NOT_OURS = frozenset(

@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from evstore import rules
-from evstore.engine.base import Tx
-from evstore.entry import Entry
-from evstore.events import EntryId, Event, Kind, new_id
+from evstore.core import rules
+from evstore.core.entry import Entry
+from evstore.core.events import EntryId, Event, Kind, new_id
+from evstore.core.paths import ContentPath
+from evstore.core.rules import Decision
 from evstore.log.bodies import Body
-from evstore.paths import ContentPath
-from evstore.projections import modes, tree
-from evstore.rules import Decision
+from evstore.log.engine.base import Tx
+from evstore.projections import executables, tree
 
 PASSING = ".evstore-passing-"
 
@@ -158,7 +158,7 @@ class Replay:
 
     def _put(self, put: Put) -> None:
         entry = self._file(put.path)
-        known = entry is not None and modes.is_executable(self.tx, entry.id)
+        known = entry is not None and executables.is_executable(self.tx, entry.id)
         if entry is None:
             self._clear(put.path, force=True)
             entry = self._create(put.path, Kind.FILE)

@@ -14,11 +14,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from evstore.errors import NotFound
+from evstore.core.errors import NotFound
+from evstore.core.units import MIB
 from evstore.transfer.git import program
 from evstore.transfer.git.formats import Commit, Step, TagObject, to_commit, to_steps, to_tag
 from evstore.transfer.git.program import GitFailed, Process
-from evstore.units import MIB
 
 BLOCK = 64 * 1024  # bytes of a listing that are read at a time
 SKIPPED = MIB  # bytes of an object that are read and dropped at a time

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evstore.events import Digest
-from evstore.transfer.git import wording
+from evstore.core.events import Digest
+from evstore.transfer.git import mapping
 from evstore.transfer.git.formats import FILE, PROGRAM, Commit
 from evstore.transfer.git.program import Process
 
@@ -71,9 +71,9 @@ class Stream:
         lines.append(_data(words.message.encode(encoding)))
         if self._tip is not None:
             lines.append(f"from {self._tip}".encode())
-        lines += [b"D " + wording.quoted(path) for path in removed]
+        lines += [b"D " + mapping.quoted(path) for path in removed]
         for path, blob, executable in files:
-            lines.append(f"M {PROGRAM if executable else FILE} {blob} ".encode() + wording.quoted(path))
+            lines.append(f"M {PROGRAM if executable else FILE} {blob} ".encode() + mapping.quoted(path))
         self._write(b"\n".join(lines) + b"\n\n")
         self._tip = mark
         return mark

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from evstore.errors import Conflict, Exists
+from evstore.core.errors import Conflict, Exists
 from evstore.transfer.git import program
 from evstore.transfer.git.program import GitFailed
 from evstore.transfer.git.stream import BRANCH, NOTES

@@ -2,7 +2,7 @@
 // front ends ignore messages in answer to what they have not asked for. This extension asks evstore which
 // cells of an open notebook run with nobody to see them, and follows those: what they have put out goes
 // into the open notebook, and what they put out comes as it comes. The server keeps away from the document
-// meanwhile (evstore/kernel_output.py); at the end, the notebook is saved.
+// meanwhile (evstore/services/detached_output.py); at the end, the notebook is saved.
 //
 // Written as browsers run it: a container for webpack's module federation, which needs nothing from others.
 (() => {

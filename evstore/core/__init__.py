@@ -1,0 +1,1 @@
+"""The pure core: events, rules, names and formats. No clock, no database, no network, no await."""

@@ -1,0 +1,1 @@
+"""SQLite as the engine: one writer connection, many reader connections."""

@@ -1,0 +1,1 @@
+"""The services: what clients ask of evstore, without HTTP."""

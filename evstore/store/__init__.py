@@ -1,0 +1,1 @@
+"""The store: commands and queries over the log, its bodies and its projections."""

@@ -1,0 +1,1 @@
+"""The trash of the served folder: where deleted files wait, and how they come back."""
