@@ -21,7 +21,7 @@ WAIT = "import os, time\nwhile not os.path.exists('.' + {name!r}): time.sleep(0.
 HALVES = "print('first')\n" + WAIT.format(name="go on") + "print('second')\n"
 
 
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def accept_unstable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are given up, and looked after, within moments."""
     monkeypatch.setattr(detached_output, "GRACE", 0.3)
     monkeypatch.setattr(detached_output, "TICK", 0.1)

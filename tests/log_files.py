@@ -9,7 +9,7 @@ from evstore.core.paths import ContentPath
 from evstore.log import bodies, log
 from evstore.log.engine.base import Tx
 from evstore.projections import executables, tree
-from evstore.services.contents import Contents, Save
+from evstore.services.contents import Contents, SaveRequest
 from evstore.store.store import Store
 from evstore.transfer.git.git_export import GitExported, export_repository
 from evstore.transfer.git.git_import import GitReport, import_repository
@@ -27,7 +27,7 @@ def me() -> Author:
 
 async def save(store: Store, path: str, data: bytes, author: Author | None = None) -> None:
     body = bodies.prepare(data, store.known, notebook=False)
-    await Contents(store).save(ContentPath(path), Save(body=body), author or me())
+    await Contents(store).save(ContentPath(path), SaveRequest(body=body), author or me())
 
 
 async def export(store: Store, target: Path, at: int | None = None) -> GitExported:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from evstore.cli.server_file import RunningServer, holding
+from evstore.cli.server_file import RunningServer, locked_folder
 from evstore.core.errors import Locked
 from evstore.core.events import Author, EntryId, format_id
 from evstore.core.paths import ContentPath
@@ -98,7 +98,7 @@ async def writing(db: Path) -> AsyncGenerator[Alone | ThroughServer]:
 @contextmanager
 def holding_folder(db: Path) -> Generator[None]:
     """Keep every other evstore out of the folder that the log is in, if it has been served with it. Raises Locked."""
-    with holding(folder_of(db), db) if is_served_with_its_folder(db) else nullcontext():
+    with locked_folder(folder_of(db), db) if is_served_with_its_folder(db) else nullcontext():
         yield
 
 

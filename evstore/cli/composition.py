@@ -21,7 +21,7 @@ from evstore.http.server import serving
 from evstore.http.services import Services
 from evstore.http.status import stop_when_unused
 from evstore.lab import LabLoader
-from evstore.lab.config_store import Sections
+from evstore.lab.config_store import ConfigStore
 from evstore.log.engine.base import Tx
 from evstore.processes.clusters.manager import Clusters
 from evstore.processes.convert.converter import Converter
@@ -41,8 +41,8 @@ from evstore.runtime.background import in_background
 from evstore.services.auth import AllowAll, Auth, Authorizer, load_secret
 from evstore.services.checkpoints import Checkpoints
 from evstore.services.contents import Contents
-from evstore.services.detached_output import KernelOutput
-from evstore.services.event_publisher import Announcer
+from evstore.services.detached_output import DetachedOutput
+from evstore.services.event_publisher import EventPublisher
 from evstore.services.folder_contents import FolderContents
 from evstore.services.folder_history import FolderCheckpoints, FolderHistory
 from evstore.services.history import History
@@ -114,14 +114,14 @@ async def open_services(
         uploads=Uploads(config.max_body_size),
         replies=ReplyCache(),
         lab=LabLoader(config),
-        sections=Sections.of(config),
+        sections=ConfigStore.of(config),
         kernelspecs=kernelspecs,
         kernels=kernels,
         sessions=sessions,
-        kernel_output=KernelOutput(store, Contents(store), kernels, sessions, stop),
+        kernel_output=DetachedOutput(store, Contents(store), kernels, sessions, stop),
         clusters=Clusters(config.folder),
         terminals=Terminals(config.folder, Options.of(config)),
-        announcer=Announcer(store, kernels),
+        announcer=EventPublisher(store, kernels),
         converter=Converter(config.convert_timeout),
         folder=folder,
         stop=stop,

@@ -30,7 +30,7 @@ from evstore.http import models
 from evstore.projections import tree
 from evstore.services.checkpoints import Checkpoints
 from evstore.services.contents import Contents
-from evstore.services.history import FAR, History, Told
+from evstore.services.history import FAR, History, HistoryItem
 from evstore.store.store import Store
 
 PAGE = 500  # events looked at in one go
@@ -60,17 +60,17 @@ def log(db: Path, path: ContentPath, actor: str | None, event: str | None, limit
     asyncio.run(_log(db, path, limit, as_json, lambda told: _is_wanted(told, actor, event)))
 
 
-def _is_wanted(told: Told, actor: str | None, event: str | None) -> bool:
+def _is_wanted(told: HistoryItem, actor: str | None, event: str | None) -> bool:
     if actor is not None and told.recorded.actor != actor:
         return False
     return event is None or type(told.recorded.event).__name__ == event
 
 
 async def _log(
-    db: Path, path: ContentPath, limit: int, as_json: bool, is_wanted: Callable[[Told], bool]
+    db: Path, path: ContentPath, limit: int, as_json: bool, is_wanted: Callable[[HistoryItem], bool]
 ) -> None:
     async with reading(db) as store:
-        found: list[Told] = []
+        found: list[HistoryItem] = []
         async for told in _newest_first(store, path):
             if is_wanted(told):
                 found.append(told)
@@ -94,7 +94,7 @@ async def _log(
     print_table(("Offset", "Time", "Actor", "Event", "Path", ""), rows)
 
 
-async def _newest_first(store: Store, path: ContentPath) -> AsyncIterator[Told]:
+async def _newest_first(store: Store, path: ContentPath) -> AsyncIterator[HistoryItem]:
     before: int | None = FAR
     while before is not None:
         page, before = await History(store).versions(path, before, PAGE)
@@ -102,7 +102,7 @@ async def _newest_first(store: Store, path: ContentPath) -> AsyncIterator[Told]:
             yield told
 
 
-async def _detail(store: Store, told: Told) -> str:
+async def _detail(store: Store, told: HistoryItem) -> str:
     """What there is to say of an event besides its name."""
     match told.recorded.event:
         case FileSaved(size=size):

@@ -12,7 +12,7 @@ import click
 from evstore.cli import access
 from evstore.cli.output import count, json_option, print_json, printable, progress
 from evstore.cli.path_args import folder_argument, on_log
-from evstore.store.integrity import Verdict
+from evstore.store.integrity import Report
 from evstore.store.integrity import verify as look_for_damage
 from evstore.transfer.backup import backup as make_backup
 
@@ -34,12 +34,12 @@ def verify(db: Path, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _verify(db: Path) -> Verdict:
+def _verify(db: Path) -> Report:
     with progress("Verifying") as advance:
         return look_for_damage(db, lambda stage, done, total: advance(done, total, stage))
 
 
-def _summary(verdict: Verdict) -> str:
+def _summary(verdict: Report) -> str:
     looked = ", ".join(
         (
             count(verdict.events, "event"),

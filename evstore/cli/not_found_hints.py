@@ -12,11 +12,11 @@ from evstore.config import Config
 from evstore.core.errors import EvstoreError
 from evstore.core.paths import ContentPath
 from evstore.projections import tree
-from evstore.worktree.disk.disk import Disk, What
+from evstore.worktree.disk.disk import Disk, FileType
 from evstore.worktree.ignoring.ignore import Ignore
 from evstore.worktree.ignoring.own import own_files
 
-KINDS = {What.LINK: "it is a symbolic link", What.OTHER: "it is no regular file"}
+KINDS = {FileType.LINK: "it is a symbolic link", FileType.OTHER: "it is no regular file"}
 
 
 def explain(folder: Path, db: Path, path: ContentPath) -> str | None:
@@ -34,7 +34,7 @@ def explain(folder: Path, db: Path, path: ContentPath) -> str | None:
             return None
         max_size = defaults_of(Config)["max_versioned_size"]
         ignore = Ignore(disk, max_size=max_size, own=own_files(disk.root, db))
-        is_directory, size = found.what is What.DIRECTORY, found.stamp.size
+        is_directory, size = found.what is FileType.DIRECTORY, found.stamp.size
         reason = KINDS.get(found.what) or ignore.why(path, is_directory=is_directory, size=size)
         if asyncio.run(_is_in_log(db, path)):
             return None

@@ -21,7 +21,7 @@ import click
 from evstore.cli.options import DATABASE, DIRECTORY, database_of, db_option, existing_folder, option
 from evstore.core.errors import Forbidden, NotFound
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.folder_lock import last_holder
+from evstore.worktree.disk.folder_lock import last_owner
 from evstore.worktree.disk.rooted_dir import is_own
 
 MARK = "folder"  # as in `evstore.worktree.folder_id`
@@ -81,7 +81,7 @@ class Place:
         """Raise NotFound unless the log is there."""
         if self.db.exists():
             return
-        last = last_holder(self.top)
+        last = last_owner(self.top)
         if last is not None and os.path.exists(last.db):
             raise NotFound(f"There is no log at {self.db}; the folder was last served with --db {last.db}")
         raise NotFound(

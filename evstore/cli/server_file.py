@@ -19,7 +19,7 @@ import orjson
 
 from evstore.cli.output import printable
 from evstore.core.errors import Locked
-from evstore.worktree.disk.folder_lock import FolderHeld, Holder, held
+from evstore.worktree.disk.folder_lock import FolderLocked, LockOwner, folder_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +66,17 @@ def announced(db: Path, server: RunningServer) -> Generator[None]:
 
 
 @contextmanager
-def holding(folder: Path, db: Path) -> Generator[None]:
+def locked_folder(folder: Path, db: Path) -> Generator[None]:
     """Keep every other evstore out of `folder` during the block. Raises Locked, saying who has it and what to do."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(held(folder, db))
-        except FolderHeld as error:
+            stack.enter_context(folder_lock(folder, db))
+        except FolderLocked as error:
             raise Locked(printable(_taken(folder, db, error.holder)), pid=error.pid) from None
         yield
 
 
-def _taken(folder: Path, db: Path, holder: Holder | None) -> str:
+def _taken(folder: Path, db: Path, holder: LockOwner | None) -> str:
     """That another evstore has the folder, and what to do."""
     if holder is None:
         return f"{folder} is in use by another evstore, whose name it hides: perhaps another user's. Stop that one first."

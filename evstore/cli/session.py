@@ -19,7 +19,7 @@ import click
 
 from evstore.cli.composition import run
 from evstore.cli.output import describe_import, progress
-from evstore.cli.server_file import RunningServer, announced, holding, private_file
+from evstore.cli.server_file import RunningServer, announced, locked_folder, private_file
 from evstore.config import Config
 from evstore.core.errors import Locked
 from evstore.http.services import Services
@@ -35,7 +35,7 @@ def serve_until_stopped(config: Config) -> None:
     """Serve until a signal ends that. Raises Locked when another evstore is at it, and says where."""
     with ExitStack() as stack:
         if config.with_folder:
-            stack.enter_context(holding(config.folder, config.db))
+            stack.enter_context(locked_folder(config.folder, config.db))
         try:
             asyncio.run(run(config, lambda: open_store(config), greeted))
         except Locked as locked:

@@ -40,7 +40,7 @@ from evstore.transfer.folder_import import Progress, Report, find, import_folder
 from evstore.transfer.git.git_export import GitExported, export_repository
 from evstore.transfer.git.git_import import GitReport, import_repository
 from evstore.transfer.git.repository import Repository
-from evstore.worktree.disk.disk import Disk, Found, Skipped, Unreadable, What
+from evstore.worktree.disk.disk import Disk, FileStat, FileType, Skipped, Unreadable
 
 if TYPE_CHECKING:
     from evstore.http.client import Client
@@ -153,10 +153,10 @@ async def _send(
     return report
 
 
-async def _send_one(client: Client, store: Store, disk: Disk, one: Found, path: ContentPath) -> Report:
+async def _send_one(client: Client, store: Store, disk: Disk, one: FileStat, path: ContentPath) -> Report:
     """Make a directory, or send a file, unless there is the same at `path` already, which `store` is asked as well."""
     there = await client.look(path)
-    if one.what is What.DIRECTORY:
+    if one.what is FileType.DIRECTORY:
         if there is not None and there["type"] == "directory":
             return Report(unchanged=1)
         await client.make_directory(path)
@@ -177,7 +177,7 @@ async def _send_one(client: Client, store: Store, disk: Disk, one: Found, path: 
     return Report(files=1, bytes=found.stamp.size)
 
 
-async def _has_mode(store: Store, path: ContentPath, there: Model, found: Found) -> bool:
+async def _has_mode(store: Store, path: ContentPath, there: Model, found: FileStat) -> bool:
     """Whether what is there is a program if `found` is one. What has no versions keeps its mode."""
     if not there.get("versioned", True):
         return True

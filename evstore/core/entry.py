@@ -24,7 +24,7 @@ class Entry:
     since: int = 0  # the offset that gave it its contents
 
     @classmethod
-    def newborn(cls, id: EntryId, parent: EntryId, path: ContentPath, kind: Kind, at: int) -> Entry:
+    def new(cls, id: EntryId, parent: EntryId, path: ContentPath, kind: Kind, at: int) -> Entry:
         """What has just been made, at that time (µs since 1970): a file has no contents yet."""
         return cls(id=id, parent=parent, name=path.name, path=path, kind=kind, created=at, modified=at)
 
@@ -43,11 +43,11 @@ class Entry:
         return True
 
     @property
-    def settled(self) -> bool:
+    def has_strong_etag(self) -> bool:
         """Whether other bytes are sure to have another tag."""
         return True
 
     @property
-    def tag(self) -> str:
+    def etag(self) -> str:
         """What changes whenever a file's bytes do."""
         return self.digest.hex() if self.digest else ""

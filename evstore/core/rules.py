@@ -69,7 +69,7 @@ def make(
     """`create` at that time, and the entry as it will be, for commands that go on with it before it is in the tree."""
     directory = _directory(parent, path)
     decision = create(path, directory, None, new, kind, created=at)
-    return Entry.newborn(new, directory.id, path, kind, at), decision
+    return Entry.new(new, directory.id, path, kind, at), decision
 
 
 def save(

@@ -116,7 +116,7 @@ ROUTES: tuple[Route, ...] = (
     # What old clients ask for; before Notebook, whose pages begin with /notebooks as well
     *old.ROUTES,
     # Notebook 7
-    Route("GET", "/tree" + PATH, notebook7.tree_page, "lab", Access.PAGE, shows=True),
+    Route("GET", "/tree" + PATH, notebook7.tree_page, "lab", Access.PAGE, reads_content=True),
     Route("GET", "/notebooks" + PATH, notebook7.notebooks_page, "lab", Access.PAGE),
     Route("GET", "/edit" + PATH, notebook7.edit_page, "lab", Access.PAGE),
     Route("GET", "/consoles/{path:(?s:.*)}", notebook7.console_page, "lab", Access.PAGE),
@@ -129,13 +129,15 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/contents" + CHECKPOINT, checkpoints.restore, "contents"),
     Route("DELETE", "/api/contents" + CHECKPOINT, checkpoints.delete, "contents"),
     Route("POST", "/api/contents" + PATH + "/trust", contents.trust, "contents"),
-    Route("GET", "/api/contents" + PATH, contents.get, "contents", shows=True),
+    Route("GET", "/api/contents" + PATH, contents.get, "contents", reads_content=True),
     Route("PUT", "/api/contents" + PATH, contents.put, "contents"),
     Route("POST", "/api/contents" + PATH, contents.post, "contents"),
     Route("PATCH", "/api/contents" + PATH, contents.patch, "contents"),
     Route("DELETE", "/api/contents" + PATH, contents.delete, "contents"),
-    Route("GET", "/files/{path:(?s:.*)}", files.get, "contents", Access.PAGE, referer=True, shows=True),
-    Route("GET", "/view" + PATH, view.get, "contents", Access.PAGE, shows=True),
+    Route(
+        "GET", "/files/{path:(?s:.*)}", files.get, "contents", Access.PAGE, referer=True, reads_content=True
+    ),
+    Route("GET", "/view" + PATH, view.get, "contents", Access.PAGE, reads_content=True),
     Route(
         "GET",
         "/nbconvert/{format:[^/]+}" + PATH,
@@ -143,7 +145,7 @@ ROUTES: tuple[Route, ...] = (
         "nbconvert",
         Access.PAGE,
         referer=True,
-        shows=True,
+        reads_content=True,
     ),
     Route("POST", "/nbconvert/{format:[^/]+}", convert.post, "nbconvert"),
     # Kernels and sessions

@@ -59,7 +59,7 @@ class Cookies:
 _NO_COOKIES = Cookies(None, ())
 
 
-class Doorman:
+class Authenticator:
     """Tells callers from strangers, and writes the cookies by which he knows them again."""
 
     def __init__(self, auth: Auth, config: Config) -> None:
@@ -147,7 +147,7 @@ class Doorman:
         return Cookies(login, tuple(xsrf))
 
 
-DOORMAN: web.AppKey[Doorman] = web.AppKey("doorman", Doorman)
+DOORMAN: web.AppKey[Authenticator] = web.AppKey("doorman", Authenticator)
 
 
 def given_token(request: web.Request) -> str:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 LOOK = 0.5  # seconds between looks at whether the client is still there
 
 
-async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the client leaves: aiohttp lets handlers run on."""
     task = asyncio.ensure_future(work)
     try:

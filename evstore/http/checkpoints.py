@@ -17,7 +17,7 @@ async def get(request: web.Request) -> web.Response:
     app, path = services(request), readable(request.match_info["path"])
     found, child = await app.contents.exists(path), path.child("checkpoints")
     if found is not None and found.is_directory and await app.contents.exists(child) is not None:
-        return await contents_reply.show(request, child)
+        return await contents_reply.respond(request, child)
     return json_reply([models.checkpoint(found) for found in await app.checkpoints.list(path)])
 
 

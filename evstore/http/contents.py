@@ -22,7 +22,7 @@ from evstore.http.paths import content_path, visible
 from evstore.http.reply import author, json_object, no_content
 from evstore.http.save_request import (
     Preconditions,
-    brought,
+    file_attributes,
     file_bytes,
     off_loop,
     parse_model,
@@ -33,14 +33,14 @@ from evstore.http.services import Services, services
 from evstore.log import bodies
 from evstore.log.bodies import Body
 from evstore.log.log import wall_clock
-from evstore.services.contents import Save
+from evstore.services.contents import SaveRequest
 from evstore.services.uploads import LAST
-from evstore.store.body_upload import blocks, ingest
+from evstore.store.body_upload import blocks, upload_body
 
 
 async def get(request: web.Request) -> web.Response:
     """GET /api/contents/{path}?type=&format=&content=&hash=&at="""
-    return await contents_reply.show(request, request.match_info["path"])
+    return await contents_reply.respond(request, request.match_info["path"])
 
 
 async def put(request: web.Request) -> web.Response:
@@ -98,7 +98,7 @@ async def _put_new(
     body = bodies.prepare(
         notebooks.empty() if kind == "notebook" else b"", app.store.known, notebook=kind == "notebook"
     )
-    saved = await app.contents.save(path, Save(body=body, absent=True), author(request))
+    saved = await app.contents.save(path, SaveRequest(body=body, absent=True), author(request))
     return _written(request, saved.entry, status=201)
 
 
@@ -119,7 +119,7 @@ async def _put_chunk(
     occupant, parent = await app.contents.exists(path), await app.contents.exists(path.parent)
     if parent is None or not parent.is_directory:
         raise NotFound(f"No such directory: {path.parent}")
-    content, extras = model["content"], brought(model)
+    content, extras = model["content"], file_attributes(model)
     data = await off_loop(len(str(content)), lambda: file_bytes(content, model.get("format")))
     by, who = author(request), caller(request)
     uploader = who.identity.username if who.known else who.actor  # names are no ids: many are called Io
@@ -128,7 +128,7 @@ async def _put_chunk(
         return _written(request, _arriving(path, parent, upload.size), status=200 if occupant else 201)
     with upload.file as file:
         if parent.versioned and app.contents.has_versions(path, size=upload.size):
-            body = await ingest(app.store, file, upload.size, by, notebook=path.name.endswith(".ipynb"))
+            body = await upload_body(app.store, file, upload.size, by, notebook=path.name.endswith(".ipynb"))
             wish = extras.applied(Preconditions.of(request).wish(body))
         else:
             body = Body(Digest(b""), upload.size)
@@ -139,7 +139,7 @@ async def _put_chunk(
 
 def _arriving(path: ContentPath, parent: Entry, size: int) -> Entry:
     """A file of which some pieces have come: what the uploader is told until the last one."""
-    return replace(Entry.newborn(EntryId(b""), parent.id, path, Kind.FILE, wall_clock()), size=size)
+    return replace(Entry.new(EntryId(b""), parent.id, path, Kind.FILE, wall_clock()), size=size)
 
 
 # -- POST, PATCH, DELETE ---------------------------------------------------------------

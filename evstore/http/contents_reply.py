@@ -19,20 +19,20 @@ from evstore.http.paths import readable
 from evstore.http.reply import flag, moment
 from evstore.http.save_request import TRUSTED, off_loop
 from evstore.http.services import Services, services
-from evstore.services.contents import Found
+from evstore.services.contents import EntrySnapshot
 
 KEYS = ("type", "format", "content", "hash")  # the parts of a query that make another reply
 
 
-async def show(request: web.Request, raw: str) -> web.Response:
+async def respond(request: web.Request, raw: str) -> web.Response:
     """The model of what is at `path`, from the cache when nothing has happened since."""
     query = request.query
     app, path = services(request), readable(raw)
     key = (path, *(query.get(name) for name in KEYS))
     past = "at" in query
     reply = None if past else app.replies.get(key)
-    if reply is None or (reply.mark is not None and reply.mark != app.contents.mark(path)):
-        mark = app.contents.mark(path)
+    if reply is None or (reply.mark is not None and reply.mark != app.contents.change_token(path)):
+        mark = app.contents.change_token(path)
         reply, offset, tags = await _make_reply(app, request, path)
         if not past and offset == app.store.offset:
             app.replies.put(key, replace(reply, mark=mark), tags)
@@ -67,7 +67,9 @@ async def _make_reply(
     return reply, found.offset, _tags(entry)
 
 
-async def _listing(app: Services, found: Found, as_of: int | None) -> tuple[Reply, int, tuple[bytes, ...]]:
+async def _listing(
+    app: Services, found: EntrySnapshot, as_of: int | None
+) -> tuple[Reply, int, tuple[bytes, ...]]:
     listing = await app.contents.list(found.entry.path, as_of)
 
     def render() -> Reply:
@@ -84,7 +86,7 @@ async def _listing(app: Services, found: Found, as_of: int | None) -> tuple[Repl
 
 
 async def _with_body(
-    app: Services, found: Found, kind: str, format: str | None, *, with_hash: bool, as_of: int | None
+    app: Services, found: EntrySnapshot, kind: str, format: str | None, *, with_hash: bool, as_of: int | None
 ) -> Reply:
     """The model with its content, which is spliced in as the JSON that it is already."""
     entry, body = await app.contents.read(found.entry)
@@ -126,8 +128,8 @@ def headers_of(entry: Entry, *, trusted: bool = False) -> dict[str, str]:
     headers = {"Last-Modified": formatdate(entry.modified / 1_000_000, usegmt=True)}
     if not entry.is_directory:
         # what is read of a trusted notebook says so in its cells
-        mark = TRUSTED if trusted else "" if entry.settled else fleeting()
-        headers["ETag"] = f'"{entry.tag}{mark}"'
+        mark = TRUSTED if trusted else "" if entry.has_strong_etag else fleeting()
+        headers["ETag"] = f'"{entry.etag}{mark}"'
     return headers
 
 

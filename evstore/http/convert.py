@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from evstore.http.cancel_on_disconnect import while_connected
+from evstore.http.cancel_on_disconnect import cancel_on_disconnect
 from evstore.http.files import attachment, sandboxed
 from evstore.http.paths import readable
-from evstore.http.pictures import Beside
+from evstore.http.pictures import Attachments
 from evstore.http.redirect import redirect
 from evstore.http.reply import json_reply, moment
 from evstore.http.save_request import read_body
@@ -44,8 +44,8 @@ async def get(request: web.Request) -> web.Response:
         modified=entry.modified,
         sanitize=_sanitize(request) if format == "html" else None,
     )
-    beside = Beside(app, path.parent, at)
-    converted = await while_connected(request, app.converter.convert(job, beside.find))
+    beside = Attachments(app, path.parent, at)
+    converted = await cancel_on_disconnect(request, app.converter.convert(job, beside.find))
     download = request.query.get("download", "").lower() in ("true", "1")
     response = render(request, converted, download=download)
     response.headers["Last-Modified"] = formatdate(entry.modified / 1_000_000, usegmt=True)
@@ -57,7 +57,7 @@ async def post(request: web.Request) -> web.Response:
     app = services(request)
     body = bytes(await read_body(request, app.config.max_body_size))
     job = Job(format=request.match_info["format"], body=body, posted=True)
-    converted = await while_connected(request, app.converter.convert(job))
+    converted = await cancel_on_disconnect(request, app.converter.convert(job))
     return render(request, converted, download=False)
 
 

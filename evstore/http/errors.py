@@ -31,7 +31,7 @@ STATUS: dict[type[errors.EvstoreError], int] = {
     errors.Locked: 500,
     disk.FolderGone: 503,
     disk.Unreadable: 403,
-    disk.NoVersions: 409,
+    disk.NotVersioned: 409,
     disk.Occupied: 409,
     disk.Changed: 409,
     disk.FolderFailed: 500,

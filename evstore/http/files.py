@@ -34,7 +34,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     if entry.is_directory:
         raise Forbidden(f"{path or '/'} is a directory; /files serves files.")
     headers = _headers(request, entry)
-    etag, size = entry.tag, entry.size or 0
+    etag, size = entry.etag, entry.size or 0
     if (status := conditions.refusal(request, etag, entry.modified)) is not None:
         return web.Response(status=status, headers=headers)
     span = conditions.span(request, etag, entry.modified, size)
@@ -105,7 +105,7 @@ def _headers(request: web.Request, entry: Entry) -> dict[str, str]:
         "Content-Type": mimetype_of(entry.name),
         "Content-Security-Policy": sandboxed(services(request).config.base_url),
         "Last-Modified": formatdate(entry.modified // 1_000_000, usegmt=True),
-        "ETag": f'"{entry.tag}"' if entry.settled else f'W/"{entry.tag}{fleeting()}"',
+        "ETag": f'"{entry.etag}"' if entry.has_strong_etag else f'W/"{entry.etag}{fleeting()}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": f"private, max-age={TEN_YEARS}" if lasting else "no-cache",
     }

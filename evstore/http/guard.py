@@ -18,13 +18,13 @@ from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_urldispatcher import AbstractRoute
 
 from evstore.core.errors import EvstoreError, Forbidden, Invalid, NotFound, TooLarge
-from evstore.http.auth import CALLER, Caller, Doorman
+from evstore.http.auth import CALLER, Authenticator, Caller
 from evstore.http.csp import content_security_policy
 from evstore.http.errors import error_response, http_error_response, response_to
 from evstore.http.origin import Origins
 from evstore.http.pages import error_page
 from evstore.http.redirect import redirect, without_slashes, without_token
-from evstore.http.refresh_before_read import current
+from evstore.http.refresh_before_read import refresh_before_read
 from evstore.http.reply import read_at_most
 from evstore.http.routing import FORM, Access, Route
 from evstore.http.scrub import scrub
@@ -46,7 +46,7 @@ class Guard:
 
     def __init__(self, services: Services) -> None:
         config = services.config
-        self.doorman = Doorman(services.auth, config)
+        self.doorman = Authenticator(services.auth, config)
         self._origins = Origins(config)
         self._authorizer = services.authorizer
         self._activity = services.activity
@@ -60,7 +60,7 @@ class Guard:
     def add(self, app: web.Application, route: Route) -> None:
         """Register `route` below the base URL; GET answers HEAD as well."""
         prefix = unquote(self._base_url).rstrip("/")
-        handler = current(route.handler) if route.shows else route.handler
+        handler = refresh_before_read(route.handler) if route.reads_content else route.handler
         paths = [prefix + route.path] + ([prefix] if route.path == "/" and prefix else [])
         for path in paths:
             methods = ("GET", "HEAD") if route.method == "GET" and not route.changes else (route.method,)

@@ -24,7 +24,7 @@ from evstore.core.events import (
     format_time,
 )
 from evstore.projections.checkpoints import Checkpoint
-from evstore.services.history import Deleted, Restored, Told
+from evstore.services.history import Deleted, HistoryItem, Restored
 
 Model = dict[str, Any]
 
@@ -125,7 +125,7 @@ def checkpoint(found: Checkpoint) -> Model:
 # -- history -----------------------------------------------------------------------------
 
 
-def version(told: Told) -> Model:
+def version(told: HistoryItem) -> Model:
     """One line of an entry's history."""
     recorded, event = told.recorded, told.recorded.event
     saved = event if isinstance(event, FileSaved | FileRestored) else None
@@ -145,7 +145,7 @@ def version(told: Told) -> Model:
     }
 
 
-def logged(told: Told) -> Model:
+def logged(told: HistoryItem) -> Model:
     """One event of the log."""
     recorded = told.recorded
     return {

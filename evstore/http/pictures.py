@@ -22,7 +22,7 @@ NOT_THERE = (NotFound, TooLarge, Unreadable, FolderGone)
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Attachments:
     """What lies in a folder, as of a moment (None: now)."""
 
     app: Services

@@ -11,7 +11,7 @@ from evstore.http.routing import Handler
 from evstore.http.services import services
 
 
-def current(handler: Handler) -> Handler:
+def refresh_before_read(handler: Handler) -> Handler:
     """The handler of a route that shows something by its `path`, or by its `id`: as it is now, unless `at` is asked."""
 
     async def get(request: web.Request) -> web.StreamResponse:

@@ -43,7 +43,7 @@ class Route:
     form: bool = False  # True: the body is an HTML form, to be had as `request[FORM]`
     referer: bool = False  # True: GET too wants `_xsrf` or a Referer of this host (/files)
     changes: bool = False  # True: a GET that changes something: it answers no HEAD, and no other site (S20)
-    shows: bool = False  # True: what it shows is looked at on the disk first, and gets what its kernel has put out so far
+    reads_content: bool = False  # True: what it shows is looked at on the disk first, and gets what its kernel has put out so far
     activity: bool = True  # False: asking for it does not count as using the server
 
     @property

@@ -20,7 +20,7 @@ from evstore.core.notebooks import CellCache
 from evstore.http.reply import parse_time
 from evstore.log import bodies
 from evstore.log.bodies import Body, KnownChunks
-from evstore.services.contents import Save
+from evstore.services.contents import SaveRequest
 from evstore.worktree.disk.file_stat import clamped
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ async def off_loop(size: int, work: Callable[[], T]) -> T:
 class Incoming:
     """A model whose content is ready to be stored."""
 
-    wish: Save
+    wish: SaveRequest
     message: str | None  # why the notebook is not valid; it is saved all the same
 
 
@@ -61,36 +61,36 @@ class Preconditions:
         tags = [tag.strip().removeprefix("W/").strip('"') for tag in wanted.split(",")]
         return cls(frozenset(Digest(_unhex(tag)) for tag in tags), False, absent)
 
-    def wish(self, body: Body, *, trusted: bool = False) -> Save:
+    def wish(self, body: Body, *, trusted: bool = False) -> SaveRequest:
         """A wish to save `body` under these conditions."""
-        return Save(
+        return SaveRequest(
             body=body, trusted=trusted, expected=self.expected, present=self.present, absent=self.absent
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class FileAttributes:
     """What a file brings along besides its bytes, where a model has `evstore`; None: nothing said."""
 
     modified: int | None = None  # µs since 1970
     executable: bool | None = None
 
-    def applied(self, wish: Save) -> Save:
+    def applied(self, wish: SaveRequest) -> SaveRequest:
         return replace(wish, modified=self.modified, executable=self.executable)
 
 
-def brought(model: Mapping[str, Any]) -> Brought:
+def file_attributes(model: Mapping[str, Any]) -> FileAttributes:
     """The model's `evstore`: `{"modified": RFC 3339 with its zone, "executable": bool}`, both optional. Raises Invalid."""
     said = model.get("evstore")
     if said is None:
-        return Brought()
+        return FileAttributes()
     if not isinstance(said, dict):
         raise Invalid("evstore must be a JSON object.")
     fields = cast("dict[str, Any]", said)
     modified, executable = fields.get("modified"), fields.get("executable")
     if not isinstance(executable, bool | None):
         raise Invalid("evstore.executable must be true or false.")
-    return Brought(None if modified is None else _microseconds(modified), executable)
+    return FileAttributes(None if modified is None else _microseconds(modified), executable)
 
 
 def _microseconds(text: Any) -> int:
@@ -152,7 +152,7 @@ def to_save(
         body = bodies.prepare(file_bytes(content, model.get("format")), known, notebook=notebook_name)
     else:
         raise Invalid(f"Unhandled contents type: {shown(kind)}")
-    return Incoming(brought(model).applied(preconditions.wish(body, trusted=trusted)), message)
+    return Incoming(file_attributes(model).applied(preconditions.wish(body, trusted=trusted)), message)
 
 
 def file_bytes(content: Any, format: Any) -> bytes:

@@ -12,7 +12,7 @@ from evstore.config import Config
 from evstore.core.notebooks import CellCache
 from evstore.http.cache import ReplyCache
 from evstore.lab import LabLoader
-from evstore.lab.config_store import Sections
+from evstore.lab.config_store import ConfigStore
 from evstore.processes.clusters.manager import Clusters
 from evstore.processes.convert.converter import Converter
 from evstore.processes.kernels.manager import Kernels
@@ -22,8 +22,8 @@ from evstore.processes.terminals.manager import Terminals
 from evstore.services.auth import AllowAll, Auth, Authorizer
 from evstore.services.checkpoints import Checkpoints
 from evstore.services.contents import Contents
-from evstore.services.detached_output import KernelOutput
-from evstore.services.event_publisher import Announcer
+from evstore.services.detached_output import DetachedOutput
+from evstore.services.event_publisher import EventPublisher
 from evstore.services.history import History
 from evstore.services.legacy_notebooks import OldNotebooks
 from evstore.services.sessions import Sessions
@@ -54,14 +54,14 @@ class Services:
     uploads: Uploads
     replies: ReplyCache
     lab: LabLoader
-    sections: Sections
+    sections: ConfigStore
     kernelspecs: Specs
     kernels: Kernels  # closed when the application shuts down
     sessions: Sessions
-    kernel_output: KernelOutput
+    kernel_output: DetachedOutput
     clusters: Clusters  # closed when the application shuts down
     terminals: Terminals  # closed when the application shuts down
-    announcer: Announcer
+    announcer: EventPublisher
     converter: Converter  # closed when the application shuts down
     folder: WorkingFolder | None = None  # None: all there is, is in the log
     rst: Renderer = field(default_factory=Renderer)

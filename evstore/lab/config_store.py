@@ -25,7 +25,7 @@ MAX_NAME = 200  # bytes; it becomes a file's
 MAX_DEPTH = 100  # objects within each other
 
 
-class Sections:
+class ConfigStore:
     """The sections in the user's folder, over the defaults that packages install beside them."""
 
     def __init__(self, folder: Path, defaults: list[Path]) -> None:
@@ -34,7 +34,7 @@ class Sections:
         self._turn = threading.Lock()
 
     @classmethod
-    def of(cls, config: Config) -> Sections:
+    def of(cls, config: Config) -> ConfigStore:
         """Where Jupyter has them, unless the settings say otherwise."""
         own = config.settings_dir or Path(jupyter_config_dir())
         return cls(own / "serverconfig", [Path(path) / "serverconfig" for path in jupyter_config_path()])

@@ -12,7 +12,7 @@ from evstore.log import log
 from evstore.log.engine.base import Tx
 from evstore.projections import checkpoints, executables, tree
 from evstore.projections.checkpoints import Checkpoint
-from evstore.store.store import Store, Work
+from evstore.store.store import Store, UnitOfWork
 
 
 class Checkpoints:
@@ -37,7 +37,7 @@ class Checkpoints:
     async def create(self, path: ContentPath, author: Author, label: str | None = None) -> Checkpoint:
         """Mark what the file holds now, with a label that keeps it listed if one is given."""
 
-        def command(work: Work) -> Checkpoint:
+        def command(work: UnitOfWork) -> Checkpoint:
             (recorded,) = work.append(rules.checkpoint(_file(work.tx, path), label))
             return Checkpoint(recorded.offset, recorded.at, label)
 
@@ -46,7 +46,7 @@ class Checkpoints:
     async def restore(self, path: ContentPath, offset: int, author: Author) -> None:
         """Give the file the bytes and the mode it had at `offset`, a checkpoint's or any other at which it existed."""
 
-        def command(work: Work) -> None:
+        def command(work: UnitOfWork) -> None:
             tx = work.tx
             entry = _file(tx, path)
             if not 1 <= offset <= log.head(tx).offset or tree.place(tx, entry.id, offset) is None:
@@ -59,7 +59,7 @@ class Checkpoints:
     async def delete(self, path: ContentPath, offset: int, author: Author) -> None:
         """Unmark. The contents stay in the history. Raises NotFound when there is no such checkpoint."""
 
-        def command(work: Work) -> None:
+        def command(work: UnitOfWork) -> None:
             entry = _file(work.tx, path)
             found = checkpoints.one(work.tx, entry.id, offset)
             if found is None:

@@ -20,10 +20,10 @@ from evstore.log.bodies import Body
 from evstore.log.engine.base import Tx
 from evstore.log.log import Moment
 from evstore.projections import executables, history, tree, trust
-from evstore.store.store import Depth, Store, Work
+from evstore.store.store import Depth, Store, UnitOfWork
 
 
-class Found(NamedTuple):
+class EntrySnapshot(NamedTuple):
     """An entry, and the moment of which this is true."""
 
     entry: Entry
@@ -40,7 +40,7 @@ class Listing(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Save:
+class SaveRequest:
     """A wish to save a file: its body, and what the writer expects to find there."""
 
     body: Body
@@ -69,14 +69,14 @@ class Contents:
 
     # -- reading ---------------------------------------------------------------------
 
-    async def get(self, path: ContentPath, at: Moment | None = None) -> Found:
+    async def get(self, path: ContentPath, at: Moment | None = None) -> EntrySnapshot:
         """What is at `path` now, or as of `at`. Raises NotFound, or Invalid for an impossible moment."""
 
-        def query(tx: Tx) -> Found:
+        def query(tx: Tx) -> EntrySnapshot:
             offset, moment = _moment(tx, at)
             entry = _require(tx, path, moment)
             trusted = entry.digest is not None and trust.is_trusted(tx, entry.digest)
-            return Found(entry, trusted, offset)
+            return EntrySnapshot(entry, trusted, offset)
 
         return await self._store.read(query)
 
@@ -100,10 +100,10 @@ class Contents:
     def check_readable(self, path: ContentPath) -> None:
         """Raise Closed when what is at `path` now may not be read, whatever the log has of it."""
 
-    def check_way(self, path: ContentPath) -> None:
+    def check_parents(self, path: ContentPath) -> None:
         """Before a save: raise NotFound when something without versions, as a link, is on the way to `path`, whatever the log has had there."""
 
-    def mark(self, path: ContentPath) -> Hashable:
+    def change_token(self, path: ContentPath) -> Hashable:
         """What changes with a directory's members where that can happen without an event; None when there is nothing such."""
         return None
 
@@ -126,7 +126,7 @@ class Contents:
         """Whether something of that size at `path` gets versions."""
         return True
 
-    async def save(self, path: ContentPath, wish: Save, author: Author) -> Saved:
+    async def save(self, path: ContentPath, wish: SaveRequest, author: Author) -> Saved:
         """Give the file at `path` new bytes; make it if need be. Its directory must exist.
 
         If the disk has taken a file from there, alone or with its directory, it comes back with its history: a client
@@ -151,7 +151,7 @@ class Contents:
         once: it starts the kernel only after that, and gives up when its own first save is answered sooner.
         """
 
-        def command(work: Work) -> Entry:
+        def command(work: UnitOfWork) -> Entry:
             _require_directory(work.tx, directory)
             name, insert = naming.untitled(kind, extension)
             check_name(name)
@@ -159,7 +159,7 @@ class Contents:
             if body is None:
                 create(work, path, Kind.DIRECTORY)
                 return _require(work.tx, path)
-            entry = save(work, path, Save(body=body)).entry
+            entry = save(work, path, SaveRequest(body=body)).entry
             if kind == "notebook":
                 work.append(rules.checkpoint(entry, None))
             return entry
@@ -169,7 +169,7 @@ class Contents:
     async def move(self, path: ContentPath, to: ContentPath, author: Author) -> Entry:
         """Rename or move an entry. Raises NotFound, Exists, Invalid."""
 
-        def command(work: Work) -> Entry:
+        def command(work: UnitOfWork) -> Entry:
             entry = _require(work.tx, path)
             parent, occupant = tree.entry_at(work.tx, to.parent), tree.entry_at(work.tx, to)
             work.append(rules.move(entry, to, parent, occupant))
@@ -186,7 +186,7 @@ class Contents:
         path of the copy itself. No bytes are copied: both have the same body.
         """
 
-        def command(work: Work) -> Entry:
+        def command(work: UnitOfWork) -> Entry:
             entry = _require(work.tx, source)
             if not source:
                 raise Invalid("The served folder itself can't be copied.")
@@ -210,7 +210,7 @@ class Contents:
     async def trust(self, path: ContentPath, author: Author) -> None:
         """Vouch for a notebook as it is now, so that its outputs may run scripts."""
 
-        def command(work: Work) -> None:
+        def command(work: UnitOfWork) -> None:
             entry = _require(work.tx, path)
             known = entry.digest is not None and trust.is_trusted(work.tx, entry.digest)
             work.append(rules.trust(entry, known_trusted=known))
@@ -222,7 +222,7 @@ class Contents:
 # -- parts of commands, which other services use too -----------------------------------
 
 
-def save(work: Work, path: ContentPath, wish: Save, *, again: bool = False) -> Saved:
+def save(work: UnitOfWork, path: ContentPath, wish: SaveRequest, *, again: bool = False) -> Saved:
     """Save a file within a command; with `again`, the one that the disk has taken from there, if it has."""
     tx = work.tx
     entry = tree.entry_at(tx, path)
@@ -252,7 +252,7 @@ def save(work: Work, path: ContentPath, wish: Save, *, again: bool = False) -> S
     return Saved(_require(tx, path), created)
 
 
-def _put_back(work: Work, path: ContentPath) -> Entry | None:
+def _put_back(work: UnitOfWork, path: ContentPath) -> Entry | None:
     """The file that the disk has taken from `path`, there again; None when there is no such file.
 
     Of a directory that has gone as well, no more than this file comes back.
@@ -288,7 +288,7 @@ def _taken_by_disk(tx: Tx, path: ContentPath) -> EntryId | None:
     return current if tree.kind_of(tx, current) is Kind.FILE and tree.path_of(tx, current) is None else None
 
 
-def copy(work: Work, entry: Entry, path: ContentPath) -> None:
+def copy(work: UnitOfWork, entry: Entry, path: ContentPath) -> None:
     """Copy `entry` with all below it to `path`, within a command."""
     copies: dict[EntryId, ContentPath] = {}
     for found in list(tree.subtree(work.tx, entry)):
@@ -302,7 +302,7 @@ def copy(work: Work, entry: Entry, path: ContentPath) -> None:
 
 
 def create(
-    work: Work,
+    work: UnitOfWork,
     path: ContentPath,
     kind: Kind,
     *,
@@ -318,14 +318,14 @@ def create(
     return _require(tx, path)
 
 
-def make_directories(work: Work, path: ContentPath) -> Entry:
+def make_directories(work: UnitOfWork, path: ContentPath) -> Entry:
     """The directory at `path`, made within a command if need be, as those above it."""
     for above in path.lineage:
         make_directory(work, above)
     return _require(work.tx, path)
 
 
-def make_directory(work: Work, path: ContentPath) -> Saved:
+def make_directory(work: UnitOfWork, path: ContentPath) -> Saved:
     """A directory at `path`, made within a command if need be."""
     occupant = tree.entry_at(work.tx, path)
     if occupant is None:
@@ -335,7 +335,7 @@ def make_directory(work: Work, path: ContentPath) -> Saved:
     return Saved(occupant, created=False)
 
 
-def _place_for_copy(work: Work, entry: Entry, directory: ContentPath) -> ContentPath:
+def _place_for_copy(work: UnitOfWork, entry: Entry, directory: ContentPath) -> ContentPath:
     """Where a copy of `entry` goes in `directory`, which is made for a directory's."""
     if entry.is_directory and tree.entry_at(work.tx, directory) is None:
         create(work, directory, Kind.DIRECTORY)

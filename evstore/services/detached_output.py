@@ -36,7 +36,7 @@ from evstore.processes.kernels.execution import NEVER, Execution, State
 from evstore.processes.kernels.executions import digest_of
 from evstore.processes.kernels.kernel import Kernel
 from evstore.processes.kernels.manager import Kernels
-from evstore.services.contents import Contents, Found, Save
+from evstore.services.contents import Contents, EntrySnapshot, SaveRequest
 from evstore.services.sessions import Sessions
 from evstore.store.store import Store
 
@@ -83,7 +83,7 @@ class Read:
     """A notebook as it was read, and who saved it last."""
 
     path: ContentPath
-    found: Found
+    found: EntrySnapshot
     document: Document
     saved_at: float  # by anybody else than this module, in the loop's time; long ago if not since the start
 
@@ -119,7 +119,7 @@ class Schedule:
         return asyncio.get_running_loop().time() < self.last + max(REREAD, THRIFT * self.cost / 5)
 
 
-class KernelOutput:
+class DetachedOutput:
     """Puts into notebooks what kernels put out for pages that are gone."""
 
     def __init__(
@@ -321,7 +321,7 @@ class KernelOutput:
         body = b"" if entry.is_directory else await self._store.body(entry.digest)
         document = await asyncio.to_thread(Document, body)
         saved_at = self._saved.get(entry.id, NEVER)
-        return Read(path, found, document, max(saved_at, self._store.confirmed_at(entry.id)))
+        return Read(path, found, document, max(saved_at, self._store.last_noop_save(entry.id)))
 
     def _home(self, part: Part, documents: list[Read]) -> Read | None:
         """The notebook of an execution. Of several with that cell (one is the other's copy) it is the one that has
@@ -347,7 +347,7 @@ class KernelOutput:
             body, is_harmless = made
             trusted = read.found.trusted or is_harmless  # the user's own kernel has made these outputs
             expected = frozenset(() if entry.digest is None else (entry.digest,))
-            wish = Save(body=body, trusted=trusted, expected=expected, present=True)
+            wish = SaveRequest(body=body, trusted=trusted, expected=expected, present=True)
             author = Author.new(ACTOR)
             self._ours.add(author.command)
             try:

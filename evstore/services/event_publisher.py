@@ -96,7 +96,7 @@ class Listener:
         return message
 
 
-class Announcer:
+class EventPublisher:
     """Emits events, and passes them on to the listeners."""
 
     def __init__(self, store: Store, kernels: Kernels) -> None:

@@ -24,14 +24,14 @@ from evstore.core.paths import ContentPath
 from evstore.log.bodies import Body
 from evstore.log.log import Moment
 from evstore.projections import executables
-from evstore.services.contents import Contents, Found, Listing, Save, Saved
-from evstore.store.body_upload import ingest
+from evstore.services.contents import Contents, EntrySnapshot, Listing, Saved, SaveRequest
+from evstore.store.body_upload import upload_body
 from evstore.store.store import Depth, Store
-from evstore.worktree.disk.errors import Changed, Closed, FolderGone, NoVersions, Unreadable
-from evstore.worktree.disk.file_stat import Stamp
+from evstore.worktree.disk.errors import AccessDenied, Changed, FolderGone, NotVersioned, Unreadable
+from evstore.worktree.disk.file_stat import StatStamp
 from evstore.worktree.disk.stat_checks import Replacing
 from evstore.worktree.trash.removal import trash_name
-from evstore.worktree.unversioned.entries import OnDisk, tag_of
+from evstore.worktree.unversioned.entries import OnDisk, etag_of
 from evstore.worktree.unversioned.files import BLOCK, LINK, Unversioned
 from evstore.worktree.working_folder import WorkingFolder
 
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 NEVER = Offset(-1)  # where something is shown that changes without an event
-NOT_IN_LOG = (NotFound, NoVersions)
+NOT_IN_LOG = (NotFound, NotVersioned)
 
 
 class FolderContents(Contents):
@@ -57,7 +57,7 @@ class FolderContents(Contents):
 
     # -- reading ---------------------------------------------------------------------
 
-    async def get(self, path: ContentPath, at: Moment | None = None) -> Found:
+    async def get(self, path: ContentPath, at: Moment | None = None) -> EntrySnapshot:
         try:
             return await super().get(path, at)
         except NotFound:
@@ -66,7 +66,7 @@ class FolderContents(Contents):
                 return await super().get(path, at)  # it may have come into the log since
             if at is not None:
                 raise self._without_versions(there) from None
-            return Found(there, False, NEVER)
+            return EntrySnapshot(there, False, NEVER)
 
     async def list(self, path: ContentPath, at: Moment | None = None) -> Listing:
         if at is not None:
@@ -81,7 +81,7 @@ class FolderContents(Contents):
                 return Listing(there, [*await asyncio.to_thread(self._disk.members, there)], NEVER)
             listing = await super().list(path)  # it may have come into the log since
         names = frozenset(member.name for member in listing.members)
-        began, mark = time.time_ns(), self.mark(path)
+        began, mark = time.time_ns(), self.change_token(path)
         try:
             more, passing = await asyncio.to_thread(self._disk.beside, path, names)
         except (NotFound, Unreadable, FolderGone):  # what the log has, can be shown all the same
@@ -95,15 +95,15 @@ class FolderContents(Contents):
     def check_readable(self, path: ContentPath) -> None:
         self._disk.check_readable(path)
 
-    def check_way(self, path: ContentPath) -> None:
+    def check_parents(self, path: ContentPath) -> None:
         self._disk.check_directories(path)
 
-    def mark(self, path: ContentPath) -> Stamp | None:
+    def change_token(self, path: ContentPath) -> StatStamp | None:
         try:
             found = os.lstat(f"{self._folder.unversioned.root}/{path}")
         except (OSError, ValueError):
             return None
-        return Stamp.of(found) if stat.S_ISDIR(found.st_mode) else None
+        return StatStamp.of(found) if stat.S_ISDIR(found.st_mode) else None
 
     async def exists(self, path: ContentPath) -> Entry | None:
         known = await super().exists(path) or await self._find(path)
@@ -142,11 +142,11 @@ class FolderContents(Contents):
     def has_versions(self, path: ContentPath, *, is_directory: bool = False, size: int = 0) -> bool:
         return self._disk.why(path, is_directory=is_directory, size=size) is None
 
-    async def save(self, path: ContentPath, wish: Save, author: Author) -> Saved:
+    async def save(self, path: ContentPath, wish: SaveRequest, author: Author) -> Saved:
         self.check_readable(path)  # what nobody can read, nobody can keep
         if self.has_versions(path, size=wish.body.size):
             try:
-                self.check_way(path)
+                self.check_parents(path)
                 return await super().save(path, wish, author)
             except NOT_IN_LOG as error:
                 await self._check_on_disk(path.parent, error)
@@ -162,13 +162,13 @@ class FolderContents(Contents):
             raise
         return Saved(await self._written(path), created=known is None)
 
-    async def _expected(self, path: ContentPath, wish: Save) -> tuple[Entry | None, Replacing]:
+    async def _expected(self, path: ContentPath, wish: SaveRequest) -> tuple[Entry | None, Replacing]:
         """What is there, and what may be written over without a version: anything, unless the log has it, or it was asked for something. Raises Conflict."""
         there = await self._do(self._disk.stamp, path)
         known = await super().exists(path)
         is_in_log = known is not None
         if known is None and (found := await self._find(path)) is not None:
-            known, there = replace(found, digest=tag_of(found.stamp)), found.stamp
+            known, there = replace(found, digest=etag_of(found.stamp)), found.stamp
         rules.expect(known, path, wish.expected, present=wish.present, absent=wish.absent)
         if wish.absent or there is None:
             return known, "nothing" if wish.absent else "anything"
@@ -224,7 +224,7 @@ class FolderContents(Contents):
         would = not is_link and self.has_versions(to, is_directory=there.is_directory, size=there.size or 0)
         would = would and self._closed(path) is None  # or it would have none either
         if would and await super().exists(to.parent) is not None:
-            raise NoVersions(f"{self._no_versions(there)} As {to} it would have some: copy it instead.")
+            raise NotVersioned(f"{self._no_versions(there)} As {to} it would have some: copy it instead.")
         await self._do(self._disk.rename, path, to)
         return await self._written(to)
 
@@ -236,7 +236,7 @@ class FolderContents(Contents):
                 return await super().move(entry.path, to, author)
             except NOT_IN_LOG as error:
                 await self._check_on_disk(to.parent, error)
-        raise NoVersions(f"{entry.path} has versions, and {to} would have none. Copy it instead.")
+        raise NotVersioned(f"{entry.path} has versions, and {to} would have none. Copy it instead.")
 
     async def copy(
         self, source: ContentPath, to: ContentPath, author: Author, *, exact: bool = False
@@ -250,7 +250,7 @@ class FolderContents(Contents):
         if original.versioned and not is_aside:
             return await super().copy(source, to, author, exact=exact)
         if original.is_directory:
-            raise NoVersions(
+            raise NotVersioned(
                 f"{source} can't be copied to {to}: where there are no versions, only files are copied."
             )
         path = to if exact else await self._do(self._disk.free_for_copy, directory, source.name)
@@ -262,8 +262,8 @@ class FolderContents(Contents):
             return await self._written(path)
         assert isinstance(original, OnDisk)
         with await self._do(self._disk.open, original, 0) as file:
-            body = await ingest(self._store, file, size, author, notebook=path.name.endswith(".ipynb"))
-        wish = Save(body=body, absent=True, executable=original.executable)
+            body = await upload_body(self._store, file, size, author, notebook=path.name.endswith(".ipynb"))
+        wish = SaveRequest(body=body, absent=True, executable=original.executable)
         return (await super().save(path, wish, author)).entry
 
     async def _is_executable(self, entry: Entry) -> bool:
@@ -291,7 +291,7 @@ class FolderContents(Contents):
             there = await self._find(path)
             if there is None:
                 raise await self.explain(path, error) from None
-            raise NoVersions(f"{self._no_versions(there)} So nobody can vouch for it.") from None
+            raise NotVersioned(f"{self._no_versions(there)} So nobody can vouch for it.") from None
 
     def _no_versions(self, there: OnDisk) -> str:
         """The sentence that says so."""
@@ -301,10 +301,10 @@ class FolderContents(Contents):
     def _without_versions(self, there: OnDisk) -> EvstoreError:
         return self._closed(there.path) or NotFound(self._no_versions(there))
 
-    def _closed(self, path: ContentPath) -> Closed | None:
+    def _closed(self, path: ContentPath) -> AccessDenied | None:
         try:
             self.check_readable(path)
-        except Closed as closed:
+        except AccessDenied as closed:
             return closed
         return None
 

@@ -9,7 +9,7 @@ from evstore.log.log import Moment
 from evstore.projections.checkpoints import Checkpoint
 from evstore.services.checkpoints import Checkpoints
 from evstore.services.folder_contents import NOT_IN_LOG, FolderContents
-from evstore.services.history import FAR, Compared, History, Restored, Told
+from evstore.services.history import FAR, Compared, History, HistoryItem, Restored
 from evstore.store.store import Store
 
 NONE = Offset(0)  # before the beginning: nothing can be restored from there
@@ -58,7 +58,7 @@ class FolderHistory(History):
 
     async def versions(
         self, path: ContentPath, before: int = FAR, limit: int = 50
-    ) -> tuple[list[Told], int | None]:
+    ) -> tuple[list[HistoryItem], int | None]:
         try:
             return await super().versions(path, before, limit)
         except NotFound as error:

@@ -20,13 +20,13 @@ from evstore.log.log import Moment
 from evstore.projections import executables, history, tree
 from evstore.services.checkpoints import as_it_was
 from evstore.services.contents import create
-from evstore.store.store import Depth, Store, Work
+from evstore.store.store import Depth, Store, UnitOfWork
 
 T = TypeVar("T")
 FAR = 1 << 62  # an offset after all offsets
 
 
-class Told(NamedTuple):
+class HistoryItem(NamedTuple):
     """An event with the path that its entry had just after it (just before it, for a deletion)."""
 
     recorded: Recorded
@@ -87,7 +87,7 @@ class History:
 
     async def versions(
         self, path: ContentPath, before: int = FAR, limit: int = 50
-    ) -> tuple[list[Told], int | None]:
+    ) -> tuple[list[HistoryItem], int | None]:
         """An entry's events, newest first, across renames; a directory's with those of all below it.
 
         Also returns what to give as `before` for the next ones, None when there are no more. A
@@ -96,7 +96,7 @@ class History:
 
         await self._store.look(path)
 
-        def query(tx: Tx) -> tuple[list[Told], int | None]:
+        def query(tx: Tx) -> tuple[list[HistoryItem], int | None]:
             entry = last_at(tx, path)
             if tree.kind_of(tx, entry) is Kind.FILE:
                 offsets = history.offsets(tx, entry, before, limit + 1)
@@ -105,7 +105,7 @@ class History:
                 offsets = [Offset(offset) for offset in range(end - 1, max(0, end - limit - 2), -1)]
             else:
                 offsets = [row[0] for row in tx.rows(_BELOW, (entry, before, limit + 1, tree.FOREVER))]
-            told = [_tell(tx, log.require(tx, offset)) for offset in offsets[:limit]]
+            told = [_render(tx, log.require(tx, offset)) for offset in offsets[:limit]]
             return told, offsets[limit - 1] if len(offsets) > limit else None
 
         return await self._store.read(query)
@@ -118,7 +118,7 @@ class History:
         path: ContentPath | None = None,
         actor: str | None = None,
         event: str | None = None,
-    ) -> tuple[list[Told], Offset]:
+    ) -> tuple[list[HistoryItem], Offset]:
         """Events past `after`, oldest first, of one author, one name, or one path and all below it; and the head.
 
         What happened to hidden paths is left out.
@@ -126,20 +126,20 @@ class History:
         if event is not None and event not in codec.EVENT_TYPES:
             raise Invalid(f"There is no event called {event!r}; there are {', '.join(codec.EVENT_TYPES)}.")
 
-        def query(tx: Tx) -> tuple[list[Told], Offset]:
-            told: list[Told] = []
+        def query(tx: Tx) -> tuple[list[HistoryItem], Offset]:
+            told: list[HistoryItem] = []
             position = after
             while len(told) < limit and (page := log.matching(tx, position, actor=actor, event=event)):
                 position = page[-1].offset
-                found = (_tell(tx, recorded) for recorded in page)
+                found = (_render(tx, recorded) for recorded in page)
                 told += [one for one in found if _concerns(one, path) and not one.hidden]
             return told[:limit], log.head(tx).offset
 
         return await self._store.read(query)
 
-    async def tell(self, page: list[Recorded]) -> list[Told]:
+    async def tell(self, page: list[Recorded]) -> list[HistoryItem]:
         """Events with the paths that they were about."""
-        return await self._store.read(lambda tx: [_tell(tx, recorded) for recorded in page])
+        return await self._store.read(lambda tx: [_render(tx, recorded) for recorded in page])
 
     async def versions_between(self, path: ContentPath, start: Moment, end: Moment | None = None) -> Compared:
         """A file's bytes at two moments (`end`: now). Raises NotFound, and Invalid for a directory."""
@@ -162,7 +162,7 @@ class History:
         old, new, names = await self.versions_between(path, start, end)
         notebook = path.name.endswith(".ipynb")
         async with self._diffing:
-            return await _aside(lambda: diffing.diff(old, new, notebook=notebook, names=names))
+            return await _run_in_daemon_thread(lambda: diffing.diff(old, new, notebook=notebook, names=names))
 
     async def deleted(self, path: ContentPath, before: int = FAR, limit: int = 1000) -> list[Deleted]:
         """What was deleted below `path` and has not come back, newest first."""
@@ -189,7 +189,7 @@ class History:
         it is not deleted or its place is taken.
         """
 
-        def command(work: Work) -> Entry:
+        def command(work: UnitOfWork) -> Entry:
             tx = work.tx
             last = _last_path(tx, entry)
             to = path if path is not None else last
@@ -210,14 +210,14 @@ class History:
         tells what would happen. Raises NotFound when there was nothing then.
         """
 
-        def command(work: Work) -> Restored:
+        def command(work: UnitOfWork) -> Restored:
             source = log.resolve(work.tx, at)
             restored = Restored(log.head(work.tx).offset, _restore(work, path, source))
             if dry_run:
                 raise _DryRun(restored)
             return restored._replace(offset=log.head(work.tx).offset)
 
-        if dry_run and (foretold := await self._store.read(lambda tx: _foretell(tx, path, at))):
+        if dry_run and (foretold := await self._store.read(lambda tx: _preview(tx, path, at))):
             return foretold
         try:
             return await self._store.write(command, author, about=(path,), depth=Depth.ALL)
@@ -225,7 +225,7 @@ class History:
             return told.restored
 
 
-async def _aside(work: Callable[[], T]) -> T:
+async def _run_in_daemon_thread(work: Callable[[], T]) -> T:
     """Run `work` on a thread of its own, that neither saves wait for nor the end of the process."""
     done: Future[T] = Future()
 
@@ -269,14 +269,14 @@ def _last_path(tx: Tx, entry: EntryId) -> ContentPath:
     return path
 
 
-def _tell(tx: Tx, recorded: Recorded) -> Told:
+def _render(tx: Tx, recorded: Recorded) -> HistoryItem:
     path = tree.path_of(tx, recorded.entry, recorded.offset)
     if path is None:
         path = tree.path_of(tx, recorded.entry, recorded.offset - 1)
-    return Told(recorded, path, tree.kind_of(tx, recorded.entry))
+    return HistoryItem(recorded, path, tree.kind_of(tx, recorded.entry))
 
 
-def _concerns(one: Told, path: ContentPath | None) -> bool:
+def _concerns(one: HistoryItem, path: ContentPath | None) -> bool:
     return path is None or (one.path is not None and (one.path == path or one.path.is_below(path)))
 
 
@@ -287,30 +287,30 @@ def _bytes_at(tx: Tx, entry: EntryId, path: ContentPath, offset: Offset) -> byte
     return bodies.read(tx, found[0])
 
 
-def _foretell(tx: Tx, path: ContentPath, at: Moment) -> Restored | None:
+def _preview(tx: Tx, path: ContentPath, at: Moment) -> Restored | None:
     """What a restore would do, told without being a command, for which all writers would wait.
 
     None when something must come back to `path` first: only a command can tell what follows.
     """
     source = log.resolve(tx, at)
-    present, then = _meant(tx, path, source)
+    present, then = _targets(tx, path, source)
     if present is None:
         return None
-    _, changes = _way(tx, present, then, source)
+    _, changes = _plan(tx, present, then, source)
     return Restored(log.head(tx).offset, changes)
 
 
-def _restore(work: Work, path: ContentPath, source: Offset) -> list[Change]:
-    present, then = _meant(work.tx, path, source)
+def _restore(work: UnitOfWork, path: ContentPath, source: Offset) -> list[Change]:
+    present, then = _targets(work.tx, path, source)
     back: list[Change] = []
     if present is None:
         back, present = _bring_back(work, then, path)
-    decision, changes = _way(work.tx, present, then, source)
+    decision, changes = _plan(work.tx, present, then, source)
     work.append(decision)
     return back + changes
 
 
-def _meant(tx: Tx, path: ContentPath, source: Offset) -> tuple[Entry | None, Entry]:
+def _targets(tx: Tx, path: ContentPath, source: Offset) -> tuple[Entry | None, Entry]:
     """What is at `path` now, and as it was then; or, if it did not exist then, what was at `path` then."""
     present = tree.entry_at(tx, path)
     then = tree.by_id(tx, present.id, source) if present is not None else None
@@ -323,7 +323,7 @@ def _meant(tx: Tx, path: ContentPath, source: Offset) -> tuple[Entry | None, Ent
     return present, then
 
 
-def _bring_back(work: Work, then: Entry, path: ContentPath) -> tuple[list[Change], Entry]:
+def _bring_back(work: UnitOfWork, then: Entry, path: ContentPath) -> tuple[list[Change], Entry]:
     """Nothing is at `path` now: undelete what was there, or copy it back if it lives elsewhere now."""
     tx = work.tx
     elsewhere = tree.by_id(tx, then.id)
@@ -336,7 +336,7 @@ def _bring_back(work: Work, then: Entry, path: ContentPath) -> tuple[list[Change
     return [Change("create" if elsewhere else "undelete", path)], back
 
 
-def _way(tx: Tx, present: Entry, then: Entry, source: Offset) -> tuple[rules.Decision, list[Change]]:
+def _plan(tx: Tx, present: Entry, then: Entry, source: Offset) -> tuple[rules.Decision, list[Change]]:
     """What gives `present` the contents of `then`, or a directory its members."""
     if not present.is_directory:
         decision = as_it_was(tx, present, then.id, source)

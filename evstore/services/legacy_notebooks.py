@@ -18,8 +18,8 @@ from evstore.log import log
 from evstore.log.engine.base import Tx
 from evstore.projections import tree, trust
 from evstore.services import contents
-from evstore.services.contents import Found, Save, Saved
-from evstore.store.store import Store, Work
+from evstore.services.contents import EntrySnapshot, Saved, SaveRequest
+from evstore.store.store import Store, UnitOfWork
 
 T = TypeVar("T")
 EXTENSION = ".ipynb"
@@ -33,27 +33,29 @@ class OldNotebooks:
 
     # -- by path ---------------------------------------------------------------------
 
-    async def get(self, path: ContentPath) -> Found:
+    async def get(self, path: ContentPath) -> EntrySnapshot:
         """The notebook at `path`. Raises NotFound."""
         return await self._store.read(lambda tx: _found(tx, _at(tx, path)))
 
-    async def create(self, directory: ContentPath, name: str | None, wish: Save, author: Author) -> Entry:
+    async def create(
+        self, directory: ContentPath, name: str | None, wish: SaveRequest, author: Author
+    ) -> Entry:
         """A new notebook in `directory`; a name that is taken, or None, gets a number. Raises NotFound, Invalid."""
 
-        def command(work: Work) -> Entry:
+        def command(work: UnitOfWork) -> Entry:
             wanted = with_extension(name) if name else naming.untitled("notebook")[0]
             check_name(wanted)
             return contents.save(work, _free(work.tx, directory, wanted), wish).entry
 
         return await self._store.write(command, author, weight=wish.body.weight, about=(directory,))
 
-    async def save(self, path: ContentPath, to: ContentPath, wish: Save, author: Author) -> Saved:
+    async def save(self, path: ContentPath, to: ContentPath, wish: SaveRequest, author: Author) -> Saved:
         """Save the notebook at `path`, and move it to `to` if that is another place; make it if it is new.
 
         A new one is made at `path`. Raises NotFound, Exists (`to` is taken), Invalid, Conflict.
         """
 
-        def command(work: Work) -> Saved:
+        def command(work: UnitOfWork) -> Saved:
             entry = tree.entry_at(work.tx, path)
             if entry is None:
                 return contents.save(work, path, wish, again=True)
@@ -65,7 +67,7 @@ class OldNotebooks:
     async def rename(self, path: ContentPath, to: ContentPath, author: Author) -> Entry:
         """Rename or move the notebook at `path`. Raises NotFound, Exists, Invalid."""
 
-        def command(work: Work) -> Entry:
+        def command(work: UnitOfWork) -> Entry:
             _move(work, _at(work.tx, path), to)
             return _at(work.tx, to)
 
@@ -76,7 +78,7 @@ class OldNotebooks:
     ) -> Entry:
         """Copy the notebook at `source` to `to`, or into `directory` under a name with a number."""
 
-        def command(work: Work) -> Entry:
+        def command(work: UnitOfWork) -> Entry:
             entry = _at(work.tx, source)
             return _copy(work, entry, to or _free_for_copy(work.tx, entry, directory))
 
@@ -90,14 +92,14 @@ class OldNotebooks:
 
     # -- by id -----------------------------------------------------------------------
 
-    async def find(self, entry: EntryId) -> Found:
+    async def find(self, entry: EntryId) -> EntrySnapshot:
         """The notebook of this id. Raises NotFound: never there, deleted, hidden, or no notebook."""
         return await self._store.read(lambda tx: _found(tx, _by_id(tx, entry)))
 
-    async def save_by_id(self, entry: EntryId, name: str | None, wish: Save, author: Author) -> Entry:
+    async def save_by_id(self, entry: EntryId, name: str | None, wish: SaveRequest, author: Author) -> Entry:
         """Save the notebook of this id, and rename it in its folder if `name` is another."""
 
-        def command(work: Work) -> Entry:
+        def command(work: UnitOfWork) -> Entry:
             found = _by_id(work.tx, entry)
             if name:
                 check_name(with_extension(name))
@@ -110,7 +112,7 @@ class OldNotebooks:
     async def copy_by_id(self, entry: EntryId, author: Author) -> Entry:
         """A copy of the notebook of this id beside it."""
 
-        def command(work: Work) -> Entry:
+        def command(work: UnitOfWork) -> Entry:
             found = _by_id(work.tx, entry)
             return _copy(work, found, _free_for_copy(work.tx, found, found.path.parent))
 
@@ -121,7 +123,7 @@ class OldNotebooks:
         await self._write(entry, lambda work: work.append(rules.delete(_by_id(work.tx, entry))), author)
 
     async def _write(
-        self, entry: EntryId, command: Callable[[Work], T], author: Author, *, weight: int = 0
+        self, entry: EntryId, command: Callable[[UnitOfWork], T], author: Author, *, weight: int = 0
     ) -> T:
         """Run `command`, which knows what the notebook is in the folder by then."""
         path = (await self.find(entry)).entry.path
@@ -157,12 +159,12 @@ def _by_id(tx: Tx, entry: EntryId) -> Entry:
     return found
 
 
-def _found(tx: Tx, entry: Entry) -> Found:
+def _found(tx: Tx, entry: Entry) -> EntrySnapshot:
     trusted = entry.digest is not None and trust.is_trusted(tx, entry.digest)
-    return Found(entry, trusted, log.head(tx).offset)
+    return EntrySnapshot(entry, trusted, log.head(tx).offset)
 
 
-def _move(work: Work, entry: Entry, to: ContentPath) -> None:
+def _move(work: UnitOfWork, entry: Entry, to: ContentPath) -> None:
     if not to.name.endswith(EXTENSION):
         raise Invalid(f"{to.name!r}: the name of a notebook ends with {EXTENSION}.")
     parent, occupant = tree.entry_at(work.tx, to.parent), tree.entry_at(work.tx, to)
@@ -171,7 +173,7 @@ def _move(work: Work, entry: Entry, to: ContentPath) -> None:
     work.append(rules.move(entry, to, parent, occupant))
 
 
-def _copy(work: Work, entry: Entry, to: ContentPath) -> Entry:
+def _copy(work: UnitOfWork, entry: Entry, to: ContentPath) -> Entry:
     contents.copy(work, entry, to)
     return _at(work.tx, to)
 

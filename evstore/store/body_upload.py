@@ -32,7 +32,7 @@ class Hasher(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
 
-async def ingest(store: Store, file: Readable, size: int, author: Author, *, notebook: bool) -> Body:
+async def upload_body(store: Store, file: Readable, size: int, author: Author, *, notebook: bool) -> Body:
     """Store the bytes of `file` (about `size` of them) and return the body that a save can name."""
     if size <= WHOLE:
         data = await asyncio.to_thread(file.read)

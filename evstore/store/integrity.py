@@ -47,7 +47,7 @@ class Problem:
 
 
 @dataclass(slots=True)
-class Verdict:
+class Report:
     """What was looked at, and what is wrong with it."""
 
     events: int = 0
@@ -56,12 +56,12 @@ class Verdict:
     problems: list[Problem] = field(default_factory=list[Problem])
 
 
-def verify(db: Path, progress: Progress) -> Verdict:
+def verify(db: Path, progress: Progress) -> Report:
     """Check the whole log `db`, also while a server writes it.
 
     Raises DatabaseError when it is no evstore log, or one from a newer evstore.
     """
-    verdict = Verdict()
+    verdict = Report()
     with beside(db) as connection:
         tx = SqliteTx(connection)
         for part, stage in STAGES:
@@ -100,7 +100,7 @@ def replay(tx: Tx, progress: Callable[[int], None]) -> None:
 # -- the stages ------------------------------------------------------------------------
 
 
-def check_file(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Problem]:
+def check_file(tx: Tx, verdict: Report, progress: Progress) -> Iterator[Problem]:
     """SQLite's own check, and the tables and triggers that the log must have."""
     progress("Database file", 0, 1)
     for (line,) in tx.rows("pragma stored.integrity_check"):
@@ -115,7 +115,7 @@ def check_file(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Problem
             yield Problem("schema", f"{name} is missing or was changed")
 
 
-def check_chain(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Problem]:
+def check_chain(tx: Tx, verdict: Report, progress: Progress) -> Iterator[Problem]:
     """Every event's hash, from the first to the last."""
     total = log.head(tx).offset
 
@@ -127,7 +127,7 @@ def check_chain(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Proble
         yield Problem(f"event {damage.offset}", damage.what)
 
 
-def check_projections(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Problem]:
+def check_projections(tx: Tx, verdict: Report, progress: Progress) -> Iterator[Problem]:
     """The tables of the projections against a replay of the log."""
     total = log.head(tx).offset
     replay(tx, lambda offset: progress("Replay", offset, total))
@@ -154,7 +154,7 @@ def _rows_only_in(tx: Tx, these: str, those: str) -> int:
     return int(number)
 
 
-def check_chunks(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Problem]:
+def check_chunks(tx: Tx, verdict: Report, progress: Progress) -> Iterator[Problem]:
     """Every chunk's bytes against its digest."""
     (total,) = tx.rows("select count(*) from chunks")[0]
     last = 0
@@ -180,7 +180,7 @@ def _wrong_with(digest: bytes, size: int, codec: int, data: bytes) -> str:
     return ""
 
 
-def check_bodies(tx: Tx, verdict: Verdict, progress: Progress) -> Iterator[Problem]:
+def check_bodies(tx: Tx, verdict: Report, progress: Progress) -> Iterator[Problem]:
     """Every version of every file: it must be there, and have the digest that the log says."""
     (total,) = tx.rows("select count(*) from contents")[0]
     chunks = _Chunks(tx)

@@ -30,11 +30,11 @@ from evstore.log.engine.sqlite.reader import SqliteReader
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-CONFIRMED = 10_000  # files of which it is remembered that they were saved as they were
+NOOP_SAVES = 10_000  # files of which it is remembered that they were saved as they were
 STREAM_BATCH = 4 * MIB  # bytes of a large body that are in memory at a time
 
 
-class Work:
+class UnitOfWork:
     """One command at work: its transaction, and what it has appended so far."""
 
     def __init__(self, tx: Tx, author: Author, known: KnownChunks) -> None:
@@ -102,7 +102,7 @@ class Store:
         self.known = KnownChunks()
         self.mirror: Mirror | None = None
         self.offset = offset  # of the last event that has been announced
-        self._confirmed = OrderedDict[EntryId, float]()
+        self._noop_saves = OrderedDict[EntryId, float]()
         self._listeners: list[Callable[[Sequence[Recorded]], None]] = []
         self._announced = asyncio.Event()
         self._closed = False
@@ -155,7 +155,7 @@ class Store:
 
     async def write(
         self,
-        command: Callable[[Work], T],
+        command: Callable[[UnitOfWork], T],
         author: Author,
         *,
         weight: int = 0,
@@ -172,15 +172,15 @@ class Store:
         return (await self.write_together([(command, author)], weight=weight))[0]
 
     async def write_together(
-        self, commands: Sequence[tuple[Callable[[Work], T], Author]], *, weight: int = 0
+        self, commands: Sequence[tuple[Callable[[UnitOfWork], T], Author]], *, weight: int = 0
     ) -> list[T]:
         """Run commands, each on its author's behalf and after the one before it: all of them or, if one raises, none."""
 
-        def run(tx: Tx) -> tuple[list[T], list[Work]]:
-            works: list[Work] = []
+        def run(tx: Tx) -> tuple[list[T], list[UnitOfWork]]:
+            works: list[UnitOfWork] = []
             results: list[T] = []
             for command, author in commands:
-                works.append(Work(tx, author, self.known))
+                works.append(UnitOfWork(tx, author, self.known))
                 results.append(command(works[-1]))
             return results, works
 
@@ -190,26 +190,26 @@ class Store:
                 await self.mirror.reach(work.recorded)
         return results
 
-    def _committed(self, done: tuple[Any, list[Work]]) -> None:
+    def _committed(self, done: tuple[Any, list[UnitOfWork]]) -> None:
         for work in done[1]:
-            self._heed(work)
+            self._after_commit(work)
 
-    def _heed(self, work: Work) -> None:
+    def _after_commit(self, work: UnitOfWork) -> None:
         """A command is on stable storage: remember what it stored, and tell what it did."""
         self.known.add(work.stored)
         for entry in work.unchanged:
-            self._confirmed[entry] = asyncio.get_running_loop().time()
-            self._confirmed.move_to_end(entry)
-        while len(self._confirmed) > CONFIRMED:
-            self._confirmed.popitem(last=False)
+            self._noop_saves[entry] = asyncio.get_running_loop().time()
+            self._noop_saves.move_to_end(entry)
+        while len(self._noop_saves) > NOOP_SAVES:
+            self._noop_saves.popitem(last=False)
         if work.recorded:
             self._announce(work.recorded)
             if self.mirror is not None:
                 self.mirror.heard(work.recorded, work.plain)
 
-    def confirmed_at(self, entry: EntryId) -> float:
+    def last_noop_save(self, entry: EntryId) -> float:
         """When somebody last saved a file just as it was, which is no event, in the loop's time; long ago if not lately."""
-        return self._confirmed.get(entry, float("-inf"))
+        return self._noop_saves.get(entry, float("-inf"))
 
     async def look(self, path: ContentPath, depth: Depth = Depth.MEMBERS) -> None:
         """Take in what has happened at `path` in the folder, for somebody reads it now."""
@@ -236,7 +236,7 @@ class Store:
         Until an event names the body, no file has it.
         """
 
-        def command(work: Work) -> dict[bytes, int]:
+        def command(work: UnitOfWork) -> dict[bytes, int]:
             work.put_chunks(chunks)
             return work.stored
 

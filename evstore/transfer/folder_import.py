@@ -25,20 +25,20 @@ from evstore.log import flags
 from evstore.log.engine.base import Tx
 from evstore.projections import executables, tree
 from evstore.services.contents import make_directories
-from evstore.store.store import Store, Work
-from evstore.worktree.body_reader import Read, Reading, read
-from evstore.worktree.disk.disk import Disk, Found, Skipped, Unreadable, What
+from evstore.store.store import Store, UnitOfWork
+from evstore.worktree.body_reader import FileRead, ReadResult, read
+from evstore.worktree.disk.disk import Disk, FileStat, FileType, Skipped, Unreadable
 from evstore.worktree.ignoring import ignore as ignoring
 from evstore.worktree.ignoring.ignore import Ignore
 from evstore.worktree.ignoring.own import own_files
-from evstore.worktree.space_reserve import Room
+from evstore.worktree.space_reserve import SpaceReserve
 
 ACTOR = "import"
 BATCH_FILES, BATCH_BYTES = 400, 8 * MIB  # what is written in one transaction
 MEGABYTE = 1_000_000
 AHEAD = 3  # batches that are being prepared while one is written
 TOP = ContentPath("")
-CALLED = {What.LINK: "a symbolic link", What.OTHER: "a pipe, a socket or a device"}
+CALLED = {FileType.LINK: "a symbolic link", FileType.OTHER: "a pipe, a socket or a device"}
 
 Progress = Callable[[int, int], None]  # how many are done, and of how many
 
@@ -122,17 +122,17 @@ async def import_folder(
         await asyncio.gather(*left, return_exceptions=True)  # one reason to end is enough
 
 
-def find(disk: Disk, db: Path, max_size: int) -> tuple[list[Found], list[Skipped]]:
+def find(disk: Disk, db: Path, max_size: int) -> tuple[list[FileStat], list[Skipped]]:
     """What can be taken in of a folder, each directory before what it holds; and what can't be.
 
     What has no versions because of its name is passed over in silence.
     """
-    with disk.remembering():
+    with disk.read_only_walk():
         return _find(disk, Ignore(disk, max_size=max_size, own=own_files(disk.root, db)), max_size)
 
 
-def _find(disk: Disk, ignore: Ignore, max_size: int) -> tuple[list[Found], list[Skipped]]:
-    sources: list[Found] = []
+def _find(disk: Disk, ignore: Ignore, max_size: int) -> tuple[list[FileStat], list[Skipped]]:
+    sources: list[FileStat] = []
     skipped: list[Skipped] = []
     waiting = [TOP]
     while waiting:
@@ -146,7 +146,7 @@ def _find(disk: Disk, ignore: Ignore, max_size: int) -> tuple[list[Found], list[
             continue
         skipped += scan.skipped
         for found in scan.found:
-            is_directory = found.what is What.DIRECTORY
+            is_directory = found.what is FileType.DIRECTORY
             why = ignore.why(found.path, is_directory=is_directory, size=found.stamp.size)
             if why is not None and why.kind is not ignoring.Kind.TOO_LARGE:
                 continue
@@ -161,10 +161,10 @@ def _find(disk: Disk, ignore: Ignore, max_size: int) -> tuple[list[Found], list[
     return sources, skipped
 
 
-def _check_room(sources: Iterable[Found], folder: Path, db: Path) -> None:
+def _check_room(sources: Iterable[FileStat], folder: Path, db: Path) -> None:
     """Raise Full when the log's disk would have no room left if the files could not be compressed."""
-    needed = sum(one.stamp.size for one in sources if one.what is What.FILE)
-    room = Room(db).bytes()
+    needed = sum(one.stamp.size for one in sources if one.what is FileType.FILE)
+    room = SpaceReserve(db).bytes()
     if needed > room:
         raise Full(
             f"The files in {folder} have {needed / MEGABYTE:,.0f} MB, and there is room for {room / MEGABYTE:,.0f} MB "
@@ -175,10 +175,10 @@ def _check_room(sources: Iterable[Found], folder: Path, db: Path) -> None:
 
 
 def _part(
-    sources: list[Found], into: ContentPath, check_way: Callable[[ContentPath], None]
-) -> tuple[list[Found], list[Skipped]]:
+    sources: list[FileStat], into: ContentPath, check_way: Callable[[ContentPath], None]
+) -> tuple[list[FileStat], list[Skipped]]:
     """What can go where it is to go, and what can't."""
-    free: list[Found] = []
+    free: list[FileStat] = []
     closed: list[Skipped] = []
     for one in sources:
         try:
@@ -197,12 +197,12 @@ def _part(
 class _Batch:
     """What is written in one transaction."""
 
-    changed: list[Found]
+    changed: list[FileStat]
     unchanged: int  # of them there is the same in the log already
-    reading: Reading
+    reading: ReadResult
 
 
-async def _prepare(store: Store, disk: Disk, into: ContentPath, batch: list[Found]) -> _Batch:
+async def _prepare(store: Store, disk: Disk, into: ContentPath, batch: list[FileStat]) -> _Batch:
     """Read, cut and compress what has changed."""
     changed = batch
     if store.offset > 0:
@@ -211,13 +211,13 @@ async def _prepare(store: Store, disk: Disk, into: ContentPath, batch: list[Foun
                 one for one in batch if not _is_same(tx, tree.entry_at(tx, into.child(one.path)), one)
             ]
         )
-    files = [one for one in changed if one.what is What.FILE]
+    files = [one for one in changed if one.what is FileType.FILE]
     reading = await read(store, disk, files, Author.new(ACTOR))
     return _Batch(changed, len(batch) - len(changed), reading)
 
 
-def _is_same(tx: Tx, entry: Entry | None, found: Found) -> bool:
-    is_directory = found.what is What.DIRECTORY
+def _is_same(tx: Tx, entry: Entry | None, found: FileStat) -> bool:
+    is_directory = found.what is FileType.DIRECTORY
     if entry is None or entry.is_directory or is_directory:
         return entry is not None and entry.is_directory and is_directory
     there = (entry.size, entry.modified, executables.is_executable(tx, entry.id))
@@ -232,7 +232,7 @@ async def _write(store: Store, into: ContentPath, batch: _Batch) -> Report:
     report = Report(unchanged=batch.unchanged)
     report.skipped += [Skipped(path, reason) for path, reason in reading.failed.items()]
     report.skipped += [Skipped(path, "changed while it was read") for path in sorted(reading.busy)]
-    ready = [one for one in batch.changed if one.what is What.DIRECTORY or one.path in reading.done]
+    ready = [one for one in batch.changed if one.what is FileType.DIRECTORY or one.path in reading.done]
     if ready:
         weight = sum(one.body.weight for one in reading.done.values())
         report.add(
@@ -244,7 +244,7 @@ async def _write(store: Store, into: ContentPath, batch: _Batch) -> Report:
 
 
 def take_in(
-    work: Work, into: ContentPath, found: Iterable[Found], read: Mapping[ContentPath, Read]
+    work: UnitOfWork, into: ContentPath, found: Iterable[FileStat], read: Mapping[ContentPath, FileRead]
 ) -> Report:
     """A command: make or save each of `found` below `into`, and tell what became of them."""
     made: dict[ContentPath, Entry] = {}  # in this command, so that the tables don't have them yet
@@ -278,7 +278,7 @@ def take_in(
 
 
 def _decide(
-    path: ContentPath, read: Read | None, found: Found, occupant: Entry | None, parent: Entry | None
+    path: ContentPath, read: FileRead | None, found: FileStat, occupant: Entry | None, parent: Entry | None
 ) -> tuple[Entry, Decision]:
     """What must happen for a directory, or a file that was read; and the entry that it is about."""
     kind = Kind.DIRECTORY if read is None else Kind.FILE

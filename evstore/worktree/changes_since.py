@@ -21,7 +21,7 @@ from evstore.log.engine.base import Tx
 from evstore.projections import tree
 
 
-class Missed(NamedTuple):
+class ChangesSince(NamedTuple):
     """What has happened to places: the moments just after each change."""
 
     touched: dict[EntryId, list[Offset]]  # entries that anything has happened to; the moments of their own
@@ -31,9 +31,9 @@ class Missed(NamedTuple):
     last: dict[EntryId, int]  # when anything has happened to an entry last, µs since 1970
 
 
-def missed(tx: Tx, after: int) -> Missed:
+def changes_since(tx: Tx, after: int) -> ChangesSince:
     """What has happened past the offset `after`."""
-    since = Missed({}, [Offset(after)], {}, set(), {})
+    since = ChangesSince({}, [Offset(after)], {}, set(), {})
     while page := log.after(tx, after):
         for one in page:
             own = since.touched.setdefault(one.entry, [])

@@ -32,8 +32,8 @@ from evstore.core.paths import ContentPath
 from evstore.log import bodies
 from evstore.log.engine.base import Tx
 from evstore.projections import executables, tree
-from evstore.worktree.disk.disk import Changed, Disk, Found, Occupied, Stamp, What
-from evstore.worktree.index import Known, State
+from evstore.worktree.disk.disk import Changed, Disk, FileStat, FileType, Occupied, StatStamp
+from evstore.worktree.index import Index, IndexEntry
 from evstore.worktree.power_loss import PowerLoss
 from evstore.worktree.trash.removal import EMPTY, Remover, has_body, read_digest, trash_name
 from evstore.worktree.trash.undelete import bring_back
@@ -41,7 +41,7 @@ from evstore.worktree.trash.undelete import bring_back
 logger = logging.getLogger(__name__)
 
 Plain = Mapping[Digest, bytes]  # bodies that are in memory anyway
-NEVER_MADE = Known(Stamp(0, 0, 0, 0), None)  # of a directory that could not be made
+NEVER_MADE = IndexEntry(StatStamp(0, 0, 0, 0), None)  # of a directory that could not be made
 
 
 @dataclass(slots=True)
@@ -52,18 +52,20 @@ class Outcome:
     refused: dict[EntryId, EvstoreError] = field(default_factory=dict[EntryId, EvstoreError])  # to be written
     dirty: set[ContentPath] = field(default_factory=set[ContentPath])  # directories to look at again
     written: set[ContentPath] = field(default_factory=set[ContentPath])  # what was changed by us
-    files: dict[ContentPath, Stamp] = field(default_factory=dict[ContentPath, Stamp])  # written as a whole
+    files: dict[ContentPath, StatStamp] = field(
+        default_factory=dict[ContentPath, StatStamp]
+    )  # written as a whole
     moved: bool = False  # paths lead elsewhere than before
     discarded: bool = False  # something went to the trash that the log has
     doubtful: bool = False  # everything is to be looked at again
 
 
-class Writer:
+class Checkout:
     """Carries events out in the folder. For one thread."""
 
-    def __init__(self, disk: Disk, state: State, is_left_out: Callable[[Found], bool]) -> None:
+    def __init__(self, disk: Disk, state: Index, is_left_out: Callable[[FileStat], bool]) -> None:
         self._disk = disk
-        self._state = state
+        self._index = state
         self.remover = Remover(disk, state, is_left_out)
         self.power_loss: PowerLoss | None = None  # what is damaged is written over
         self.is_alone = False  # nobody looks at the disk: what is to be deleted has not been taken in
@@ -90,7 +92,7 @@ class Writer:
             outcome.refused[entry] = error
             return
         if isinstance(one.event, EntryCreated):
-            self._state.note(entry, NEVER_MADE)  # so it is missed, and no file that must be written yet
+            self._index.note(entry, NEVER_MADE)  # so it is missed, and no file that must be written yet
         places = (tree.path_of(tx, entry, moment) for moment in (offset - 1, offset))
         outcome.dirty.update(path.parent for path in places if path is not None)
 
@@ -138,7 +140,7 @@ class Writer:
         entries = list(entries)
         for entry in entries:
             if self._disk.look(entry.path) is None:
-                self._state.note(entry.id, None)
+                self._index.note(entry.id, None)
         for entry in entries:
             self.write(tx, entry, plain, outcome)
 
@@ -151,15 +153,15 @@ class Writer:
         self.ensure_parents(entry.path, outcome)
         found = self._disk.look(entry.path)
         if entry.is_directory:
-            if found is not None and found.what is not What.DIRECTORY:
+            if found is not None and found.what is not FileType.DIRECTORY:
                 self.set_aside(found, outcome)
-            self._state.note(entry.id, Known(self._disk.make_directory(entry.path), None))
+            self._index.note(entry.id, IndexEntry(self._disk.make_directory(entry.path), None))
             outcome.written.add(entry.path)
             return
         if found is not None and not self._may_replace(tx, entry, found, outcome):
             return
         pieces = self._pieces(tx, entry.digest, plain)
-        replacing = found.stamp if found is not None and found.what is What.FILE else "nothing"
+        replacing = found.stamp if found is not None and found.what is FileType.FILE else "nothing"
         executable = replacing == "nothing" and executables.is_executable(tx, entry.id)
         try:
             stamp = self._disk.write(
@@ -169,7 +171,7 @@ class Writer:
             outcome.dirty.add(entry.path.parent)
             return
         known = stamp.as_written()
-        self._state.note(entry.id, Known(known, entry.digest))
+        self._index.note(entry.id, IndexEntry(known, entry.digest))
         outcome.written.add(entry.path)
         if known == stamp:
             outcome.files[entry.path] = stamp
@@ -181,23 +183,23 @@ class Writer:
             return
         before, stamp = self._disk.set_executable(entry.path, executable)
         outcome.written.add(entry.path)
-        known = self._state.known(tx, entry.id)
+        known = self._index.known(tx, entry.id)
         if known is not None and known.stamp == before and stamp.is_moved(before):
-            self._state.note(entry.id, Known(stamp, known.digest))
+            self._index.note(entry.id, IndexEntry(stamp, known.digest))
             outcome.files[entry.path] = stamp
 
-    def _may_replace(self, tx: Tx, entry: Entry, found: Found, outcome: Outcome) -> bool:
+    def _may_replace(self, tx: Tx, entry: Entry, found: FileStat, outcome: Outcome) -> bool:
         """Whether what lies there is known to the log, and is not what shall lie there already."""
-        if found.what is not What.FILE:
+        if found.what is not FileType.FILE:
             self.set_aside(found, outcome)
             return True
-        known = self._state.known(tx, entry.id)
+        known = self._index.known(tx, entry.id)
         if known is not None and known.stamp == found.stamp:
             return known.digest != entry.digest
         began = time.time_ns()
         digest, found = read_digest(self._disk, found.path)
         if (digest or EMPTY) == (entry.digest or EMPTY):
-            self._state.note(entry.id, Known(found.stamp.as_read(began), entry.digest))
+            self._index.note(entry.id, IndexEntry(found.stamp.as_read(began), entry.digest))
             return False
         if has_body(tx, digest) or (self.power_loss and self.power_loss.is_damage(tx, entry.id, found)):
             return True
@@ -231,33 +233,33 @@ class Writer:
             if (found := self._disk.look(new)) is not None:
                 self.set_aside(found, outcome)
             self._disk.rename(old, new)
-        known = self._state.known(tx, entry)
+        known = self._index.known(tx, entry)
         if known is not None and known.stamp == before.stamp:
             self._note_moved(entry, known, new)
         outcome.written |= {old, new}
 
-    def _note_moved(self, entry: EntryId, known: Known, path: ContentPath) -> None:
+    def _note_moved(self, entry: EntryId, known: IndexEntry, path: ContentPath) -> None:
         """The rename has given the file another ctime, for which it need not be read."""
         found = self._disk.look(path)
         if found is not None and found.stamp.is_moved(known.stamp):
-            self._state.note(entry, Known(found.stamp, known.digest))
+            self._index.note(entry, IndexEntry(found.stamp, known.digest))
 
     def _delete(self, tx: Tx, one: Recorded, path: ContentPath, outcome: Outcome) -> None:
         """A file that is known is removed; what may not be in the log goes to the trash, a directory for now, or stays."""
         found = self._disk.look(path)
         if found is None:
             return
-        is_file = found.what is What.FILE
+        is_file = found.what is FileType.FILE
         if self.is_alone and not (is_file and self.remover.is_in_log(tx, found)):
             self.remover.put_away(tx, found, one.offset)
         elif is_file:
-            self.remover.remove(tx, found, self._state.known(tx, one.entry))
-        elif found.what is What.DIRECTORY:
+            self.remover.remove(tx, found, self._index.known(tx, one.entry))
+        elif found.what is FileType.DIRECTORY:
             self._disk.discard(path, trash_name(path, one))
             outcome.discarded = True
         else:
             self._disk.discard(path, trash_name(path))
-        self._state.note(one.entry, None)
+        self._index.note(one.entry, None)
         outcome.written.add(path)
 
     def _undelete(self, tx: Tx, top: Entry | None, offset: Offset, plain: Plain, outcome: Outcome) -> None:
@@ -271,7 +273,7 @@ class Writer:
             logger.warning("What had no versions stays in .evstore/trash: %s", error.message)
         self.write_all(tx, [] if top is None else tree.subtree(tx, top, offset), plain, outcome)
 
-    def set_aside(self, found: Found, outcome: Outcome) -> None:
+    def set_aside(self, found: FileStat, outcome: Outcome) -> None:
         """Give something unknown that is in the way another name; it will be taken in under that."""
         free = next(path for path in _others(found.path) if self._disk.look(path) is None)
         self._disk.rename(found.path, free)

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from evstore.core.errors import EvstoreError, Exists, NotFound
 from evstore.core.events import CommandId, Digest, EntryId, Offset, Recorded
 from evstore.core.paths import ContentPath
-from evstore.worktree.checkout import Outcome, Writer
+from evstore.worktree.checkout import Checkout, Outcome
 from evstore.worktree.disk.errors import FolderFailed
-from evstore.worktree.folder_thread import Turns
+from evstore.worktree.folder_thread import FolderThread
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,15 @@ REMEMBERED = 1_000  # failures whose writers have not asked yet, at most: some n
 ROOT_PATH = ContentPath("")
 
 
-class Following:
+class CheckoutQueue:
     """The disk's way after the log. `done` is told what came of each piece of it."""
 
-    def __init__(self, turns: Turns, writer: Writer, offset: int, done: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, turns: FolderThread, writer: Checkout, offset: int, done: Callable[[Outcome], None]
+    ) -> None:
         self.applied = offset  # up to here the disk has the log
         self.unwritten: set[EntryId] = set()  # entries that could not be written
-        self._turns = turns
+        self._folder_thread = turns
         self._writer = writer
         self._done = done
         self._queue: list[tuple[Sequence[Recorded], Mapping[Digest, bytes]]] = []
@@ -70,11 +72,11 @@ class Following:
     def _set_out(self) -> None:
         if self._follows and self._queue and not self._is_on_its_way:
             self._is_on_its_way = True
-            self._turns.begin(self._turn())
+            self._folder_thread.begin(self._turn())
 
     async def _turn(self) -> None:
         try:
-            async with self._turns.lock:
+            async with self._folder_thread.lock:
                 await self.drain()
         finally:
             self._is_on_its_way = False
@@ -95,7 +97,7 @@ class Following:
 
     async def _apply(self, events: Sequence[Recorded], bodies: Mapping[Digest, bytes]) -> Outcome:
         try:
-            return await self._turns.run(lambda tx: self._writer.apply(tx, events, bodies))
+            return await self._folder_thread.run(lambda tx: self._writer.apply(tx, events, bodies))
         except Exception:
             # whatever it is, nobody must wait for ever; a comparison will show what is on the disk
             logger.exception("What was written could not be carried out in the folder")
@@ -107,7 +109,7 @@ class Following:
         entries = set(entries)
         if not entries:
             return
-        outcome = await self._turns.run(lambda tx: self._writer.write_out(tx, entries))
+        outcome = await self._folder_thread.run(lambda tx: self._writer.write_out(tx, entries))
         self.unwritten -= entries - outcome.refused.keys()
         self._take_note(outcome)
 

@@ -12,7 +12,7 @@ AGAIN = 0.15  # seconds after which a directory with files that are being writte
 AT_THE_LATEST = 5.0  # seconds after which a file is taken though it is never quiet
 
 
-class Agenda:
+class DirtyQueue:
     """Directories that may have changed, until somebody takes them to look at."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ def mark_of(disk: Disk) -> str:
     except EvstoreError:  # nobody can write here: then it will be known by what the system calls it
         found = disk.root.stat()
         return f"{found.st_dev}:{found.st_ino}"
-    disk.recognise(mark)
+    disk.set_folder_id(mark)
     return mark
 
 

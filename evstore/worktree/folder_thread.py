@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Turns:
+class FolderThread:
     """A thread with a read connection to the log of its own."""
 
     def __init__(self, db: Path) -> None:

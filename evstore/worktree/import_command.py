@@ -18,24 +18,26 @@ from evstore.core.events import EntryId, Kind, new_id
 from evstore.core.paths import ContentPath
 from evstore.core.rules import Decision
 from evstore.projections import executables, tree
-from evstore.store.store import Work
-from evstore.worktree.body_reader import Read
-from evstore.worktree.disk.disk import Found, What
-from evstore.worktree.index import Known
-from evstore.worktree.scanner import Appeared, Changed, Differences, Gone
+from evstore.store.store import UnitOfWork
+from evstore.worktree.body_reader import FileRead
+from evstore.worktree.disk.disk import FileStat, FileType
+from evstore.worktree.index import IndexEntry
+from evstore.worktree.scanner import ChangedFile, Differences, GoneEntry, NewPath
 
 
 @dataclass(slots=True)
-class Taken:
+class Imported:
     """What a command has taken in."""
 
-    known: dict[EntryId, Known] = field(default_factory=dict[EntryId, Known])  # lies on the disk now
+    known: dict[EntryId, IndexEntry] = field(
+        default_factory=dict[EntryId, IndexEntry]
+    )  # lies on the disk now
     again: set[ContentPath] = field(default_factory=set[ContentPath])  # directories to compare once more
 
 
 def take(
-    work: Work, differences: Differences, read: Mapping[ContentPath, Read], *, with_modes: bool
-) -> Taken:
+    work: UnitOfWork, differences: Differences, read: Mapping[ContentPath, FileRead], *, with_modes: bool
+) -> Imported:
     """A command, or a part of one: let the tree be what was found on the disk, `with_modes` also which files are programs.
 
     What has changed in the tree since the comparison is left for another one.
@@ -44,18 +46,18 @@ def take(
 
 
 class _Taking:
-    def __init__(self, work: Work, read: Mapping[ContentPath, Read], *, with_modes: bool) -> None:
+    def __init__(self, work: UnitOfWork, read: Mapping[ContentPath, FileRead], *, with_modes: bool) -> None:
         self._work = work
         self._read = read
         self._with_modes = with_modes
-        self._taken = Taken()
+        self._taken = Imported()
         self._made: dict[ContentPath, Entry] = {}  # by this command, and not in the tables yet
         self._decision: Decision = []
 
-    def all(self, differences: Differences) -> Taken:
+    def all(self, differences: Differences) -> Imported:
         """Directories first, then what was renamed, what went, what came, and what was changed."""
         appeared = differences.appeared
-        directories = {one.found.path: one for one in appeared if one.found.what is What.DIRECTORY}
+        directories = {one.found.path: one for one in appeared if one.found.what is FileType.DIRECTORY}
         files = [one for one in appeared if one.found.path in self._read]
         for one in differences.gone:
             if one.path in directories:  # a file has become a directory
@@ -85,7 +87,7 @@ class _Taking:
 
     # -- steps -----------------------------------------------------------------------
 
-    def _directory(self, one: Appeared) -> None:
+    def _directory(self, one: NewPath) -> None:
         path = one.found.path
         was = one.was or self._last_at(path, Kind.DIRECTORY)
         if was is not None:
@@ -94,9 +96,9 @@ class _Taking:
         entry = self._at(path) or self._create(path, Kind.DIRECTORY, one.found)
         if not entry.is_directory:
             raise Exists(f"{path} is a file in the log and a directory on the disk")
-        self._taken.known[entry.id] = Known(one.found.stamp, None)
+        self._taken.known[entry.id] = IndexEntry(one.found.stamp, None)
 
-    def _renames(self, files: Sequence[Appeared], gone: Sequence[Gone]) -> set[EntryId]:
+    def _renames(self, files: Sequence[NewPath], gone: Sequence[GoneEntry]) -> set[EntryId]:
         """Move the entries that have another name now, told by their inode or else by their bytes."""
         moved: set[EntryId] = set()
         lost = {one.digest: one.entry for one in gone if one.kind is Kind.FILE and one.digest is not None}
@@ -120,13 +122,13 @@ class _Taking:
         else:
             self._work.append(rules.undelete(was, None, path, parent, occupant))
 
-    def _delete(self, one: Gone) -> None:
+    def _delete(self, one: GoneEntry) -> None:
         entry = tree.by_id(self._work.tx, one.entry)
         if entry is None or entry.path != one.path or entry.digest != one.digest:
             raise NotFound(f"{one.path} is not what it was")
         self._decision += rules.delete(entry)
 
-    def _file(self, one: Appeared) -> None:
+    def _file(self, one: NewPath) -> None:
         path = one.found.path
         entry = self._at(path)
         if entry is None and (was := self._last_at(path, Kind.FILE)) is not None:
@@ -134,7 +136,7 @@ class _Taking:
             entry = self._at(path)
         self._save(entry or self._create(path, Kind.FILE, one.found), path)
 
-    def _change(self, one: Changed) -> None:
+    def _change(self, one: ChangedFile) -> None:
         entry = tree.by_id(self._work.tx, one.entry)
         if entry is None or entry.path != one.found.path or entry.digest != one.digest:
             raise NotFound(f"{one.found.path} is not what it was")
@@ -147,22 +149,22 @@ class _Taking:
         if stamp != found.stamp:
             self._taken.again.add(path.parent)
         if body.size == 0 and entry.digest is None:  # nothing was ever saved, and nothing is there
-            self._taken.known[entry.id] = Known(stamp, None)
+            self._taken.known[entry.id] = IndexEntry(stamp, None)
             self._set_executable(entry, found)
             return
         events = rules.save(entry, body.digest, body.size, modified=found.modified)
         if events:
             self._work.put(body)
         self._decision += events
-        self._taken.known[entry.id] = Known(stamp, body.digest)
+        self._taken.known[entry.id] = IndexEntry(stamp, body.digest)
         self._set_executable(entry, found)
 
-    def _set_executable(self, entry: Entry, found: Found) -> None:
+    def _set_executable(self, entry: Entry, found: FileStat) -> None:
         if self._with_modes:
             known = found.path not in self._made and executables.is_executable(self._work.tx, entry.id)
             self._decision += rules.set_executable(entry, found.executable, known=known)
 
-    def _create(self, path: ContentPath, kind: Kind, found: Found) -> Entry:
+    def _create(self, path: ContentPath, kind: Kind, found: FileStat) -> Entry:
         parent, new = self._at(path.parent), EntryId(new_id())
         entry, events = rules.make(path, parent, new, kind, at=found.modified)
         self._decision += events

@@ -13,41 +13,41 @@ from evstore.core.events import DISK, Author, Kind
 from evstore.core.paths import ContentPath
 from evstore.store.store import Store
 from evstore.worktree import import_command
-from evstore.worktree.body_reader import Read, read
-from evstore.worktree.checkout_queue import Following
-from evstore.worktree.disk.disk import Disk, Found, Unreadable, What
-from evstore.worktree.folder_thread import Turns
-from evstore.worktree.import_batches import Lot, lots
-from evstore.worktree.import_command import Taken
-from evstore.worktree.index import State
-from evstore.worktree.scanner import Comparer, Differences, Gone, Trust
-from evstore.worktree.space_reserve import Room
+from evstore.worktree.body_reader import FileRead, read
+from evstore.worktree.checkout_queue import CheckoutQueue
+from evstore.worktree.disk.disk import Disk, FileStat, FileType, Unreadable
+from evstore.worktree.folder_thread import FolderThread
+from evstore.worktree.import_batches import ImportBatch, import_batches
+from evstore.worktree.import_command import Imported
+from evstore.worktree.index import Index
+from evstore.worktree.scanner import Differences, GoneEntry, Scanner, Trust
+from evstore.worktree.space_reserve import SpaceReserve
 
 logger = logging.getLogger(__name__)
 
 ACTOR = DISK
 
 
-class TakingIn:
+class Importer:
     """Takes in what has changed on the disk. `rules_changed` is called when other files have versions than before."""
 
     def __init__(
         self,
         store: Store,
-        turns: Turns,
+        turns: FolderThread,
         disk: Disk,
-        state: State,
-        comparer: Comparer,
-        following: Following,
-        room: Room,
+        state: Index,
+        comparer: Scanner,
+        following: CheckoutQueue,
+        room: SpaceReserve,
         rules_changed: Callable[[], None],
     ) -> None:
         self._store = store
-        self._turns = turns
+        self._folder_thread = turns
         self._disk = disk
-        self._state = state
-        self._comparer = comparer
-        self._following = following
+        self._index = state
+        self._scanner = comparer
+        self._checkout_queue = following
         self._room = room
         self._rules_changed = rules_changed
 
@@ -56,52 +56,60 @@ class TakingIn:
         directories: Iterable[ContentPath],
         *,
         deep: bool = False,
-        hurry: bool = False,
+        accept_unstable: bool = False,
         trust: Trust = Trust.STAMPS,
     ) -> set[ContentPath]:
         """Compare these directories with the tree, and take in what is different. Returns those to look at again.
 
-        With `hurry` also what is being written, as it is just now. Raises Stopping.
+        With `accept_unstable` also what is being written, as it is just now. Raises Stopping.
         """
         directories = list(directories)
-        found = await self._turns.whole(self._compare(directories, deep=deep, hurry=hurry, trust=trust))
+        found = await self._folder_thread.whole(
+            self._compare(directories, deep=deep, accept_unstable=accept_unstable, trust=trust)
+        )
         again = set(found.busy)
         if found.any:
             author = Author.new(ACTOR)
-            appeared = [one for one in found.appeared if one.found.what is What.FILE]
+            appeared = [one for one in found.appeared if one.found.what is FileType.FILE]
             files = [one.found for one in appeared if one.was is not None]  # the log has these bytes
             files += self._room.fitting(
                 [one.found for one in found.changed], [one.found for one in appeared if one.was is None]
             )
-            bodies = await read(self._store, self._disk, files, author, hurry=hurry)
+            bodies = await read(self._store, self._disk, files, author, accept_unstable=accept_unstable)
             again.update(path.parent for path in bodies.busy)
             _tell(bodies.failed)
-            for lot in lots(found, bodies.done):
+            for lot in import_batches(found, bodies.done):
                 # all of them by the same author: to the history it is one group
-                again |= await self._turns.whole(self._take_in(lot, author, hurry=hurry))
+                again |= await self._folder_thread.whole(
+                    self._take_in(lot, author, accept_unstable=accept_unstable)
+                )
                 self._room.forget(lot.read)
         return again
 
     async def _compare(
-        self, directories: Sequence[ContentPath], *, deep: bool, hurry: bool, trust: Trust
+        self, directories: Sequence[ContentPath], *, deep: bool, accept_unstable: bool, trust: Trust
     ) -> Differences:
-        async with self._turns.lock:
-            await self._following.drain()
-            found = await self._turns.run(
-                lambda tx: self._comparer.compare(tx, directories, deep=deep, hurry=hurry, trust=trust)
+        async with self._folder_thread.lock:
+            await self._checkout_queue.drain()
+            found = await self._folder_thread.run(
+                lambda tx: self._scanner.compare(
+                    tx, directories, deep=deep, accept_unstable=accept_unstable, trust=trust
+                )
             )
-            await self._following.write_out(found.unwritten)
+            await self._checkout_queue.write_out(found.unwritten)
         _tell(found.unreadable)
         if found.rules_changed:
             self._rules_changed()
         return found
 
-    async def _take_in(self, lot: Lot, author: Author, *, hurry: bool) -> set[ContentPath]:
+    async def _take_in(self, lot: ImportBatch, author: Author, *, accept_unstable: bool) -> set[ContentPath]:
         found, bodies = lot
-        async with self._turns.lock:
-            await self._following.drain()
-            still, again = await self._turns.run(lambda tx: self._still(found, bodies, hurry=hurry))
-            self._following.own(author.command)
+        async with self._folder_thread.lock:
+            await self._checkout_queue.drain()
+            still, again = await self._folder_thread.run(
+                lambda tx: self._still(found, bodies, accept_unstable=accept_unstable)
+            )
+            self._checkout_queue.own(author.command)
             try:
                 weight = sum(one.body.weight for one in still.values())
                 taken = await self._store.write(
@@ -110,33 +118,35 @@ class TakingIn:
                     weight=weight,
                 )
             finally:
-                await self._following.drain()
-                self._following.own_is_done(author.command)
-            await self._turns.run(lambda tx: self._remember(taken))
+                await self._checkout_queue.drain()
+                self._checkout_queue.own_is_done(author.command)
+            await self._folder_thread.run(lambda tx: self._remember(taken))
         return taken.again | again
 
     def _still(
-        self, found: Differences, bodies: dict[ContentPath, Read], *, hurry: bool
-    ) -> tuple[dict[ContentPath, Read], set[ContentPath]]:
+        self, found: Differences, bodies: dict[ContentPath, FileRead], *, accept_unstable: bool
+    ) -> tuple[dict[ContentPath, FileRead], set[ContentPath]]:
         """Which files are as they were read; and the directories where something is not as it was compared.
 
-        With `hurry` a file counts that has changed since. What has come back is no longer gone in `found`, and a
+        With `accept_unstable` a file counts that has changed since. What has come back is no longer gone in `found`, and a
         directory that has gone again has not appeared.
         """
         again: set[ContentPath] = set()
-        with self._disk.remembering():
+        with self._disk.read_only_walk():
             still = {
-                path: one for path, one in bodies.items() if self._is_as(one.found, again, only_inode=hurry)
+                path: one
+                for path, one in bodies.items()
+                if self._is_as(one.found, again, only_inode=accept_unstable)
             }
             found.appeared = [
                 one
                 for one in found.appeared
-                if one.found.what is What.FILE or self._is_as(one.found, again, only_inode=True)
+                if one.found.what is FileType.FILE or self._is_as(one.found, again, only_inode=True)
             ]
             found.gone = [one for one in found.gone if self._is_gone(one, again)]
         return still, again
 
-    def _is_as(self, found: Found, again: set[ContentPath], *, only_inode: bool = False) -> bool:
+    def _is_as(self, found: FileStat, again: set[ContentPath], *, only_inode: bool = False) -> bool:
         try:
             there = self._disk.look(found.path)
         except Unreadable:
@@ -146,26 +156,26 @@ class TakingIn:
             return False
         if there.stamp == found.stamp:
             return True
-        if found.what is What.FILE:
+        if found.what is FileType.FILE:
             again.add(found.path.parent)
         return only_inode
 
-    def _is_gone(self, one: Gone, again: set[ContentPath]) -> bool:
+    def _is_gone(self, one: GoneEntry, again: set[ContentPath]) -> bool:
         try:
             there = self._disk.look(one.path)
         except Unreadable:
             again.add(one.path.parent)
             return False
-        if there is None or (there.what is What.DIRECTORY) != (one.kind is Kind.DIRECTORY):
+        if there is None or (there.what is FileType.DIRECTORY) != (one.kind is Kind.DIRECTORY):
             return True
-        if self._comparer.is_left_out(there):
+        if self._scanner.is_left_out(there):
             return True
         again.add(one.path.parent)
         return False
 
-    def _remember(self, taken: Taken) -> None:
+    def _remember(self, taken: Imported) -> None:
         for entry, known in taken.known.items():
-            self._state.note(entry, known)
+            self._index.note(entry, known)
 
 
 def _tell(failed: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from evstore.core.events import Digest, EntryId, Kind
 from evstore.log.engine.base import Tx
 from evstore.projections import tree
-from evstore.worktree.disk.disk import Stamp
+from evstore.worktree.disk.disk import StatStamp
 
 _MEMBERS = """
 select p.entry, p.name, e.kind, c.digest, c.size, c.modified, k.size, k.mtime, k.inode, k.ctime, k.digest,
@@ -29,10 +29,10 @@ where p.parent = ? and p.until = ?
 KINDS = {kind.value: kind for kind in Kind}
 
 
-class Known(NamedTuple):
+class IndexEntry(NamedTuple):
     """What lies on the disk for an entry."""
 
-    stamp: Stamp
+    stamp: StatStamp
     digest: Digest | None  # None: a directory, or an empty file that never had contents
 
 
@@ -46,48 +46,48 @@ class Member(NamedTuple):
     size: int | None  # and the size and date that the log has
     modified: int | None  # µs since 1970
     executable: bool  # and that it is a program
-    known: Known | None  # None: it has never been written to the disk, or read there
+    known: IndexEntry | None  # None: it has never been written to the disk, or read there
 
 
-class Noted(NamedTuple):
+class SyncPoint(NamedTuple):
     """Up to where the log has been written to which folder."""
 
     mark: str
     offset: int
 
 
-class State:
+class Index:
     """The table with what has changed since it was last written. For one thread."""
 
     def __init__(self) -> None:
-        self._fresh: dict[EntryId, Known | None] = {}
-        self._inodes: dict[int, dict[EntryId, Known]] = {}  # the same by inode, without what is nowhere
+        self._fresh: dict[EntryId, IndexEntry | None] = {}
+        self._inodes: dict[int, dict[EntryId, IndexEntry]] = {}  # the same by inode, without what is nowhere
 
-    def known(self, tx: Tx, entry: EntryId) -> Known | None:
+    def known(self, tx: Tx, entry: EntryId) -> IndexEntry | None:
         if entry in self._fresh:
             return self._fresh[entry]
         row = tx.row("select size, mtime, inode, ctime, digest from folder_known where entry = ?", (entry,))
-        return Known(Stamp(*row[:4]), row[4]) if row else None
+        return IndexEntry(StatStamp(*row[:4]), row[4]) if row else None
 
-    def by_inode(self, tx: Tx, inode: int) -> Iterator[tuple[EntryId, Known]]:
+    def by_inode(self, tx: Tx, inode: int) -> Iterator[tuple[EntryId, IndexEntry]]:
         """The entries, in the tree or deleted, for which this inode was seen on the disk."""
         yield from tuple(self._inodes.get(inode, {}).items())
         query = "select entry, size, mtime, inode, ctime, digest from folder_known where inode = ?"
         for entry, size, mtime, number, ctime, digest in tx.rows(query, (inode,)):
             if entry not in self._fresh:
-                yield entry, Known(Stamp(size, mtime, number, ctime), digest)
+                yield entry, IndexEntry(StatStamp(size, mtime, number, ctime), digest)
 
     def members(self, tx: Tx, directory: EntryId) -> Iterator[Member]:
         """What a directory of the tree holds now."""
         fresh = self._fresh
         for row in tx.rows(_MEMBERS, (directory, tree.FOREVER)):
             entry, name, kind, digest, bytes_, modified, size, mtime, inode, ctime, there, executable = row
-            known = None if size is None else Known(Stamp(size, mtime, inode, ctime), there)
+            known = None if size is None else IndexEntry(StatStamp(size, mtime, inode, ctime), there)
             if entry in fresh:
                 known = fresh[entry]
             yield Member(entry, name, KINDS[kind], digest, bytes_, modified, bool(executable), known)
 
-    def note(self, entry: EntryId, known: Known | None) -> None:
+    def note(self, entry: EntryId, known: IndexEntry | None) -> None:
         """Remember what lies on the disk for an entry; None: nothing."""
         self._drop(entry)
         self._fresh[entry] = known
@@ -107,11 +107,11 @@ class State:
         """Whether something was noted that is not in the table yet. May be asked from any thread."""
         return bool(self._fresh)
 
-    def changes(self) -> dict[EntryId, Known | None]:
+    def changes(self) -> dict[EntryId, IndexEntry | None]:
         """What has been noted and is not in the table yet."""
         return dict(self._fresh)
 
-    def stored(self, changes: dict[EntryId, Known | None]) -> None:
+    def stored(self, changes: dict[EntryId, IndexEntry | None]) -> None:
         """`changes` are in the table now."""
         for entry, known in changes.items():
             if self._fresh.get(entry, _OTHER) is known:
@@ -126,7 +126,7 @@ class State:
 _OTHER = object()
 
 
-def put(tx: Tx, changes: dict[EntryId, Known | None], noted: Noted) -> None:
+def put(tx: Tx, changes: dict[EntryId, IndexEntry | None], noted: SyncPoint) -> None:
     """Write what has been noted into the table."""
     rows = [(entry, *known.stamp, known.digest) for entry, known in changes.items() if known is not None]
     tx.many("insert or replace into folder_known values (?,?,?,?,?,?)", sorted(rows))
@@ -135,10 +135,10 @@ def put(tx: Tx, changes: dict[EntryId, Known | None], noted: Noted) -> None:
     tx.execute("insert or replace into folder values (1, ?, ?)", noted)
 
 
-def noted(tx: Tx) -> Noted | None:
+def noted(tx: Tx) -> SyncPoint | None:
     """Which folder this log was last written to, and how far; None when it never was."""
     row = tx.row('select mark, "offset" from folder')
-    return Noted(*row) if row else None
+    return SyncPoint(*row) if row else None
 
 
 def clear(tx: Tx) -> None:

@@ -12,7 +12,7 @@ from evstore.core.paths import ContentPath
 from evstore.core.units import MIB
 from evstore.log.engine.base import Tx
 from evstore.projections import tree
-from evstore.worktree.disk.disk import Disk, Found, What
+from evstore.worktree.disk.disk import Disk, FileStat, FileType
 
 BLOCK = MIB  # bytes read at a time
 
@@ -23,10 +23,10 @@ class PowerLoss:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
-    def is_damage(self, tx: Tx, entry: EntryId, found: Found) -> bool:
+    def is_damage(self, tx: Tx, entry: EntryId, found: FileStat) -> bool:
         """Whether a file has nothing of what the log has of it, although its date says that it has."""
         there = tree.by_id(tx, entry)
-        if there is None or not there.size or found.what is not What.FILE:
+        if there is None or not there.size or found.what is not FileType.FILE:
             return False
         return there.modified == found.modified and self._is_blank(found.path)
 

@@ -12,10 +12,10 @@ from evstore.core.events import Digest, EntryId, Offset
 from evstore.core.paths import ContentPath
 from evstore.log.engine.base import Tx
 from evstore.projections import executables, tree
-from evstore.worktree.changes_since import Missed, missed, places
-from evstore.worktree.checkout import Outcome, Writer
-from evstore.worktree.disk.disk import Disk, Found, What
-from evstore.worktree.index import Known, State
+from evstore.worktree.changes_since import ChangesSince, changes_since, places
+from evstore.worktree.checkout import Checkout, Outcome
+from evstore.worktree.disk.disk import Disk, FileStat, FileType
+from evstore.worktree.index import Index, IndexEntry
 from evstore.worktree.trash.removal import EMPTY, has_body, read_digest, trash_name
 from evstore.worktree.trash.undelete import bring_back
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 ASIDE = "moving-"  # how the names in the trash begin of what waits for its place
 
 
-class CatchingUp:
+class Recovery:
     """For one thread, and one start. It knows what stands where it should not; `writer` does the rest."""
 
-    def __init__(self, disk: Disk, state: State, writer: Writer) -> None:
+    def __init__(self, disk: Disk, state: Index, writer: Checkout) -> None:
         self._disk = disk
-        self._state = state
+        self._index = state
         self._writer = writer
 
     def catch_up(self, tx: Tx, after: int) -> Outcome:
@@ -38,15 +38,15 @@ class CatchingUp:
         What stands elsewhere than it should is first taken out of the tree, the deepest first, and then put into
         its place from the top down: so it does not matter who stood where in between.
         """
-        outcome, since = Outcome(), missed(tx, after)
+        outcome, since = Outcome(), changes_since(tx, after)
         for entry, offset in since.undeleted.items():
             self._bring_back(tx, tree.by_id(tx, entry, offset), offset)
         stood = {entry: places(tx, entry, (*own, *since.shared)) for entry, own in since.touched.items()}
-        lifted, stuck = self._lift_all(tx, stood, since, outcome)
+        lifted, stuck = self._park_all(tx, stood, since, outcome)
         here = [found for entry in stood if (found := tree.by_id(tx, entry)) is not None]
         here = [one for one in here if not any(one.path == at or one.path.is_below(at) for at in stuck)]
         here.sort(key=lambda found: len(found.path.names))
-        self._lower_all(tx, here, stood, lifted, since, outcome)
+        self._unpark_all(tx, here, stood, lifted, since, outcome)
         # nothing waits for its place any more: what is written is in nobody's way
         for found in here:
             if found.id not in outcome.refused:
@@ -57,8 +57,8 @@ class CatchingUp:
         self._settle()
         return outcome
 
-    def _lift_all(
-        self, tx: Tx, stood: Mapping[EntryId, set[ContentPath]], since: Missed, outcome: Outcome
+    def _park_all(
+        self, tx: Tx, stood: Mapping[EntryId, set[ContentPath]], since: ChangesSince, outcome: Outcome
     ) -> tuple[dict[EntryId, ContentPath], set[ContentPath]]:
         """What waits for another place, with the one that it had; and the places of what could not be lifted.
 
@@ -68,7 +68,7 @@ class CatchingUp:
         stuck: set[ContentPath] = set()
         for entry in sorted(stood, key=lambda entry: -max((len(p.names) for p in stood[entry]), default=0)):
             try:
-                if (was := self._lift(tx, entry, stood[entry], since, outcome)) is not None:
+                if (was := self._park(tx, entry, stood[entry], since, outcome)) is not None:
                     lifted[entry] = was
             except EvstoreError as error:
                 outcome.refused[entry] = error
@@ -77,18 +77,18 @@ class CatchingUp:
                     stuck.add(now)
         return lifted, stuck
 
-    def _lower_all(
+    def _unpark_all(
         self,
         tx: Tx,
         entries: Iterable[Entry],
         stood: Mapping[EntryId, set[ContentPath]],
         lifted: Mapping[EntryId, ContentPath],
-        since: Missed,
+        since: ChangesSince,
         outcome: Outcome,
     ) -> None:
         for entry in entries:
             try:
-                self._lower(entry, outcome, was_lifted=entry.id in lifted)
+                self._unpark(entry, outcome, was_lifted=entry.id in lifted)
                 if (undeleted := since.undeleted.get(entry.id)) is not None:
                     self._writer.ensure_parents(entry.path, outcome)
                     self._bring_back(tx, entry, undeleted)
@@ -105,16 +105,16 @@ class CatchingUp:
             return
         try:
             parent = self._disk.look(directory.path.parent)
-            if parent is None or parent.what is not What.DIRECTORY:
+            if parent is None or parent.what is not FileType.DIRECTORY:
                 return
             if bring_back(tx, self._disk, directory, offset) and (found := self._disk.look(directory.path)):
                 # by which it is found if it has moved since
-                self._state.note(directory.id, Known(found.stamp, None))
+                self._index.note(directory.id, IndexEntry(found.stamp, None))
         except EvstoreError as error:
             logger.warning("What had no versions stays in .evstore/trash: %s", error.message)
 
-    def _lift(
-        self, tx: Tx, entry: EntryId, stood: set[ContentPath], since: Missed, outcome: Outcome
+    def _park(
+        self, tx: Tx, entry: EntryId, stood: set[ContentPath], since: ChangesSince, outcome: Outcome
     ) -> ContentPath | None:
         """Take away what is on the disk for an entry at a place where it does not belong now. From where, if it waits for another."""
         now = tree.path_of(tx, entry)
@@ -138,17 +138,17 @@ class CatchingUp:
                 break
         # below something deleted it would be missed, and written, if that came back
         if tree.place(tx, entry) is None:
-            self._state.note(entry, None)
+            self._index.note(entry, None)
         return waits
 
-    def _is(self, tx: Tx, entry: EntryId, found: Found) -> bool:
+    def _is(self, tx: Tx, entry: EntryId, found: FileStat) -> bool:
         """Whether what lies there is what was written for `entry`: just that, or what somebody has made of it since.
 
         An inode that is free is given anew at once, so it shows nothing where a file is not as it was known.
         """
-        known = self._state.known(tx, entry)
+        known = self._index.known(tx, entry)
         has_inode = known is not None and known.stamp.inode == found.stamp.inode
-        if found.what is not What.FILE or (known is not None and found.stamp.is_moved(known.stamp)):
+        if found.what is not FileType.FILE or (known is not None and found.stamp.is_moved(known.stamp)):
             return has_inode
         digest, _ = read_digest(self._disk, found.path)
         if _has_had(tx, entry, digest):
@@ -156,21 +156,21 @@ class CatchingUp:
             return other is None or other.id == entry or not _has_had(tx, other.id, digest)
         return has_inode and not has_body(tx, digest)
 
-    def _is_later(self, tx: Tx, entry: EntryId, found: Found, since: Missed) -> bool:
+    def _is_later(self, tx: Tx, entry: EntryId, found: FileStat, since: ChangesSince) -> bool:
         """Whether somebody has written a file after all that the log has of it, as by a `git checkout`: then that stays.
 
         What we write has the date of its event, so that one which is older than the log is not taken for it.
         """
-        known = self._state.known(tx, entry)
+        known = self._index.known(tx, entry)
         last = since.last[entry]
         return (
-            found.what is What.FILE
+            found.what is FileType.FILE
             and (known is None or known.stamp != found.stamp)
             and found.modified > last
             and found.stamp.ctime_ns > last * 1000
         )
 
-    def _lower(self, entry: Entry, outcome: Outcome, *, was_lifted: bool) -> None:
+    def _unpark(self, entry: Entry, outcome: Outcome, *, was_lifted: bool) -> None:
         """Bring back to its place what was put aside for an entry, by this start or by one that was ended in it."""
         if not self._disk.trashed.has(_aside(entry.id)):
             return
@@ -181,7 +181,7 @@ class CatchingUp:
             self._writer.set_aside(occupant, outcome)
         self._disk.recover(_aside(entry.id), entry.path)
 
-    def _complete(self, tx: Tx, entry: Entry, after: int, since: Missed, outcome: Outcome) -> None:
+    def _complete(self, tx: Tx, entry: Entry, after: int, since: ChangesSince, outcome: Outcome) -> None:
         """Write what an entry that stands in its place lacks there."""
         found = self._disk.look(entry.path)
         if found is not None and self._is_later(tx, entry.id, found, since):

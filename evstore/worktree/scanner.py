@@ -18,9 +18,9 @@ from evstore.core.events import ROOT, Digest, EntryId, Kind
 from evstore.core.paths import ContentPath
 from evstore.log.engine.base import Tx
 from evstore.projections import tree
-from evstore.worktree.disk.disk import Disk, Found, Scan, Unreadable, What
+from evstore.worktree.disk.disk import Disk, FileStat, FileType, Scan, Unreadable
 from evstore.worktree.ignoring.ignore import Ignore
-from evstore.worktree.index import Known, Member, State
+from evstore.worktree.index import Index, IndexEntry, Member
 from evstore.worktree.power_loss import PowerLoss
 
 logger = logging.getLogger(__name__)
@@ -39,24 +39,24 @@ class Trust(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Appeared:
+class NewPath:
     """Something stands where the tree has nothing."""
 
-    found: Found
+    found: FileStat
     was: EntryId | None = None  # the entry that stood elsewhere, told by its inode
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ChangedFile:
     """A file's stamp is not the known one, or the log has another mode."""
 
     entry: EntryId
     digest: Digest | None  # what the log has
-    found: Found
+    found: FileStat
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class GoneEntry:
     """Nothing of that kind stands at an entry's place any more."""
 
     entry: EntryId
@@ -69,9 +69,9 @@ class Gone:
 class Differences:
     """What a comparison has found."""
 
-    appeared: list[Appeared] = field(default_factory=list[Appeared])
-    changed: list[Changed] = field(default_factory=list[Changed])
-    gone: list[Gone] = field(default_factory=list[Gone])
+    appeared: list[NewPath] = field(default_factory=list[NewPath])
+    changed: list[ChangedFile] = field(default_factory=list[ChangedFile])
+    gone: list[GoneEntry] = field(default_factory=list[GoneEntry])
     unwritten: list[EntryId] = field(default_factory=list[EntryId])  # the log has it, and the disk never had
     # directories with files that are being written
     busy: set[ContentPath] = field(default_factory=set[ContentPath])
@@ -93,15 +93,15 @@ class _Place(NamedTuple):
 TOP = _Place(ROOT, ContentPath(""))
 
 
-class Comparer:
+class Scanner:
     """Compares directories with the tree. For one thread.
 
-    With `hurry` files are taken that may still be being written, for somebody wants to read them now.
+    With `accept_unstable` files are taken that may still be being written, for somebody wants to read them now.
     """
 
-    def __init__(self, disk: Disk, state: State, ignore: Ignore) -> None:
+    def __init__(self, disk: Disk, state: Index, ignore: Ignore) -> None:
         self._disk = disk
-        self._state = state
+        self._index = state
         self._ignore = ignore
         self.power_loss: PowerLoss | None = None  # what is damaged is unwritten, and not changed
         self.is_stopped = False  # from any thread: comparisons end at once, with Stopped
@@ -112,44 +112,51 @@ class Comparer:
         directories: Iterable[ContentPath],
         *,
         deep: bool = False,
-        hurry: bool = False,
+        accept_unstable: bool = False,
         trust: Trust = Trust.STAMPS,
     ) -> Differences:
         """Compare the members of each of `directories`, with `deep` also of all below them."""
-        comparison = _Comparison(
-            self, self._disk, self._state, self._ignore, tx, deep=deep, hurry=hurry, trust=trust
+        comparison = _Scan(
+            self,
+            self._disk,
+            self._index,
+            self._ignore,
+            tx,
+            deep=deep,
+            accept_unstable=accept_unstable,
+            trust=trust,
         )
-        with self._disk.remembering():
+        with self._disk.read_only_walk():
             return comparison.of(directories)
 
-    def is_left_out(self, found: Found) -> bool:
+    def is_left_out(self, found: FileStat) -> bool:
         """Whether the log does not have it. Links, pipes and devices are left where they are."""
-        if found.what not in (What.FILE, What.DIRECTORY):
+        if found.what not in (FileType.FILE, FileType.DIRECTORY):
             return True
-        is_directory = found.what is What.DIRECTORY
+        is_directory = found.what is FileType.DIRECTORY
         return self._ignore.why(found.path, is_directory=is_directory, size=found.stamp.size) is not None
 
 
-class _Comparison:
+class _Scan:
     def __init__(
         self,
-        comparer: Comparer,
+        comparer: Scanner,
         disk: Disk,
-        state: State,
+        state: Index,
         ignore: Ignore,
         tx: Tx,
         *,
         deep: bool,
-        hurry: bool,
+        accept_unstable: bool,
         trust: Trust,
     ) -> None:
-        self._comparer = comparer
+        self._scanner = comparer
         self._disk = disk
-        self._state = state
+        self._index = state
         self._ignore = ignore
         self._tx = tx
         self._deep = deep
-        self._hurry = hurry
+        self._hurry = accept_unstable
         self._trust = trust
         self._keeps_modes = disk.keeps_modes
         self._differences = Differences()
@@ -162,7 +169,7 @@ class _Comparison:
         for path in directories:
             self._begin(path)
         while self._waiting:
-            if self._comparer.is_stopped:
+            if self._scanner.is_stopped:
                 raise Stopped
             self._members(self._waiting.pop())
         if self._renamed:
@@ -190,7 +197,7 @@ class _Comparison:
             found = self._disk.look(path)
         except Unreadable:
             return None
-        return _Place(entry, path) if found is not None and found.what is What.DIRECTORY else None
+        return _Place(entry, path) if found is not None and found.what is FileType.DIRECTORY else None
 
     def _wait_for(self, directory: _Place) -> None:
         if directory.entry not in self._seen:
@@ -204,15 +211,15 @@ class _Comparison:
         rules_changed = self._ignore.refresh(directory.path)
         self._differences.rules_changed |= rules_changed
         deep = self._deep or rules_changed
-        members = {member.name: member for member in self._state.members(self._tx, directory.entry)}
+        members = {member.name: member for member in self._index.members(self._tx, directory.entry)}
         for found in scan.found:
             member = members.pop(found.path.name, None)
-            if self._comparer.is_left_out(found):
+            if self._scanner.is_left_out(found):
                 if member is not None and not found.path.hidden:  # what the log has of hidden names, it keeps
                     self._gone(directory, member)
             elif member is None:
                 self._appeared(found)
-            elif (member.kind is Kind.DIRECTORY) != (found.what is What.DIRECTORY):
+            elif (member.kind is Kind.DIRECTORY) != (found.what is FileType.DIRECTORY):
                 self._gone(directory, member)
                 self._appeared(found)
             else:
@@ -237,12 +244,12 @@ class _Comparison:
         self._differences.unreadable.update((skipped.path, skipped.reason) for skipped in scan.skipped)
         return scan
 
-    def _both(self, directory: _Place, member: Member, found: Found, *, deep: bool) -> None:
+    def _both(self, directory: _Place, member: Member, found: FileStat, *, deep: bool) -> None:
         """It stands in the tree and on the disk."""
         known = member.known
-        if found.what is What.DIRECTORY:
+        if found.what is FileType.DIRECTORY:
             if known is None or known.stamp.inode != found.stamp.inode:
-                self._state.note(member.entry, Known(found.stamp, None))
+                self._index.note(member.entry, IndexEntry(found.stamp, None))
             if deep:
                 self._wait_for(_Place(member.entry, found.path))
         elif (
@@ -251,58 +258,58 @@ class _Comparison:
             and (member.size, member.modified) == (found.stamp.size, found.modified)
             and self._has_mode(member, found)
         ):
-            self._state.note(member.entry, Known(found.stamp, member.digest))
+            self._index.note(member.entry, IndexEntry(found.stamp, member.digest))
         elif (
             known is None
             or known.stamp != found.stamp
             or self._trust is Trust.NOTHING
             or not self._has_mode(member, found)
         ):
-            power_loss = self._comparer.power_loss
+            power_loss = self._scanner.power_loss
             if power_loss is not None and power_loss.is_damage(self._tx, member.entry, found):
                 self._differences.unwritten.append(member.entry)
             elif self._is_quiet(found) and self._is_quiet_since(found.stamp.ctime_ns):
-                self._differences.changed.append(Changed(member.entry, member.digest, found))
+                self._differences.changed.append(ChangedFile(member.entry, member.digest, found))
             else:
                 self._differences.busy.add(directory.path)
         elif known.digest != member.digest:
             self._differences.unwritten.append(member.entry)
 
-    def _has_mode(self, member: Member, found: Found) -> bool:
+    def _has_mode(self, member: Member, found: FileStat) -> bool:
         return member.executable == found.executable or not self._keeps_modes
 
     def _gone(self, directory: _Place, member: Member) -> None:
         path = directory.path.child(member.name)
-        self._differences.gone.append(Gone(member.entry, path, member.kind, member.digest))
+        self._differences.gone.append(GoneEntry(member.entry, path, member.kind, member.digest))
 
-    def _appeared(self, top: Found) -> None:
+    def _appeared(self, top: FileStat) -> None:
         waiting = [top]
         while waiting:
             found = waiting.pop()
-            if found.what is What.FILE and not self._is_quiet(found):
+            if found.what is FileType.FILE and not self._is_quiet(found):
                 self._differences.busy.add(found.path.parent)
                 continue
             was = self._same(found)
-            self._differences.appeared.append(Appeared(found, was))
-            if found.what is What.DIRECTORY and was is None:
+            self._differences.appeared.append(NewPath(found, was))
+            if found.what is FileType.DIRECTORY and was is None:
                 scan = self._scan(found.path)
                 # what is known of an ignore file there is of another directory, or of none
                 self._differences.rules_changed |= self._ignore.refresh(found.path)
                 waiting += [
                     below
                     for below in reversed(scan.found if scan else ())
-                    if not self._comparer.is_left_out(below)
+                    if not self._scanner.is_left_out(below)
                 ]
-            elif was is not None and found.what is What.DIRECTORY:
+            elif was is not None and found.what is FileType.DIRECTORY:
                 # what it holds is compared under its new path, next time
                 self._differences.busy.add(found.path)
                 self._renamed.add(found.path)
 
-    def _same(self, found: Found) -> EntryId | None:
+    def _same(self, found: FileStat) -> EntryId | None:
         """The entry that has become `found` by a rename: nothing stands in its place any more."""
-        for entry, known in self._state.by_inode(self._tx, found.stamp.inode):
+        for entry, known in self._index.by_inode(self._tx, found.stamp.inode):
             is_directory = tree.kind_of(self._tx, entry) is Kind.DIRECTORY
-            if is_directory != (found.what is What.DIRECTORY):
+            if is_directory != (found.what is FileType.DIRECTORY):
                 continue
             path = tree.path_of(self._tx, entry)
             try:
@@ -315,22 +322,22 @@ class _Comparison:
                 return entry
         return None
 
-    def _holds(self, directory: EntryId, found: Found) -> bool:
+    def _holds(self, directory: EntryId, found: FileStat) -> bool:
         """Whether a directory holds what `directory` held: an inode alone may have been given to a new one."""
         try:
             scan = self._disk.scan(found.path)
         except (NotFound, Unreadable):
             return False
         there = {below.path.name: below.stamp.inode for below in scan.found}
-        members = list(self._state.members(self._tx, directory))
+        members = list(self._index.members(self._tx, directory))
         same = sum(
             member.known is not None and there.get(member.name) == member.known.stamp.inode
             for member in members
         )
         return 2 * same >= len(members)
 
-    def _is_quiet(self, found: Found) -> bool:
-        return found.what is What.DIRECTORY or self._is_quiet_since(found.stamp.mtime_ns)
+    def _is_quiet(self, found: FileStat) -> bool:
+        return found.what is FileType.DIRECTORY or self._is_quiet_since(found.stamp.mtime_ns)
 
     def _is_quiet_since(self, moment: int) -> bool:
         age = time.time_ns() - moment  # below zero: a date to come, which says nothing

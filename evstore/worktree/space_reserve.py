@@ -10,7 +10,7 @@ from pathlib import Path
 from evstore.core.paths import ContentPath
 from evstore.core.units import MIB
 from evstore.log.engine.sqlite.wal import WAL_SOFT
-from evstore.worktree.disk.file_stat import Found
+from evstore.worktree.disk.file_stat import FileStat
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ KEPT_FREE = 256 * MIB  # for what people save; but no more than a twentieth of t
 IN_WAL = 5 * WAL_SOFT  # bytes: what is stored stands there first, and so it stands twice for a while
 
 
-class Room:
+class SpaceReserve:
     """Of one log. For the event loop, but for `lacks`, which threads may ask."""
 
     def __init__(self, db: Path) -> None:
@@ -32,9 +32,9 @@ class Room:
         left = free - min(total // 20, KEPT_FREE)
         return max(0, left // 2, left - IN_WAL)
 
-    def fitting(self, changed: Iterable[Found], new: Iterable[Found]) -> list[Found]:
+    def fitting(self, changed: Iterable[FileStat], new: Iterable[FileStat]) -> list[FileStat]:
         """Those files that can be taken in. The others are noted."""
-        fitting: list[Found] = []
+        fitting: list[FileStat] = []
         room, was_enough = self.bytes(), not self.waiting
         for files, left_out in ((changed, self._changed), (new, self._new)):
             for file in files:

@@ -11,11 +11,11 @@ from evstore.core.errors import EvstoreError
 from evstore.core.paths import ContentPath
 from evstore.log.engine.base import Tx
 from evstore.projections import executables, tree
-from evstore.worktree.disk.disk import Disk, Found, What
+from evstore.worktree.disk.disk import Disk, FileStat, FileType
 from evstore.worktree.ignoring.ignore import Ignore
 from evstore.worktree.ignoring.own import own_files
-from evstore.worktree.index import State
-from evstore.worktree.scanner import Changed, Comparer
+from evstore.worktree.index import Index
+from evstore.worktree.scanner import ChangedFile, Scanner
 
 ROOT_PATH = ContentPath("")
 
@@ -46,7 +46,7 @@ def compare(tx: Tx, folder: Path, db: Path, *, max_size: int) -> Status:
     """Compare the whole folder with the log `db` as it is now. Raises FolderFailed when it can't be entered."""
     disk = Disk(folder)
     ignore = Ignore(disk, max_size=max_size, own=own_files(disk.root, db))
-    found = Comparer(disk, State(), ignore).compare(tx, [ROOT_PATH], deep=True, hurry=True)
+    found = Scanner(disk, Index(), ignore).compare(tx, [ROOT_PATH], deep=True, accept_unstable=True)
     counted = tree.count(tx)
     status = Status(counted["files"], counted["directories"], unreadable=found.unreadable)
     status.new = [one.found.path for one in found.appeared]
@@ -54,14 +54,14 @@ def compare(tx: Tx, folder: Path, db: Path, *, max_size: int) -> Status:
     status.gone = [one.path for one in found.gone]
     missing = (tree.by_id(tx, entry) for entry in found.unwritten)
     status.unwritten = [entry.path for entry in missing if entry is not None and not _lies_there(disk, entry)]
-    with disk.remembering():
+    with disk.read_only_walk():
         status.unversioned = dict(_unversioned(disk, ignore))
     status.trash_files, status.trash_bytes = disk.trashed.held()
     status.ignore_files = ignore.problems()
     return status
 
 
-def _is_written(tx: Tx, disk: Disk, one: Changed) -> bool:
+def _is_written(tx: Tx, disk: Disk, one: ChangedFile) -> bool:
     """Whether it is what a running server has just written there, and has not noted yet."""
     entry = tree.by_id(tx, one.entry)
     has_mode = not disk.keeps_modes or executables.is_executable(tx, one.entry) == one.found.executable
@@ -70,12 +70,12 @@ def _is_written(tx: Tx, disk: Disk, one: Changed) -> bool:
 
 def _lies_there(disk: Disk, entry: Entry) -> bool:
     found = disk.look(entry.path)
-    if found is None or found.what is What.DIRECTORY:
+    if found is None or found.what is FileType.DIRECTORY:
         return found is not None and entry.is_directory
     return _is_same(entry, found)
 
 
-def _is_same(entry: Entry, found: Found) -> bool:
+def _is_same(entry: Entry, found: FileStat) -> bool:
     return (entry.size, entry.modified) == (found.stamp.size, found.modified)
 
 
@@ -89,10 +89,10 @@ def _unversioned(disk: Disk, ignore: Ignore) -> Counter[str]:
         except EvstoreError:  # told as unreadable already
             continue
         for found in scan.found:
-            if found.what in (What.LINK, What.OTHER):
-                reasons["link" if found.what is What.LINK else "special file"] += not found.path.hidden
+            if found.what in (FileType.LINK, FileType.OTHER):
+                reasons["link" if found.what is FileType.LINK else "special file"] += not found.path.hidden
                 continue
-            is_directory = found.what is What.DIRECTORY
+            is_directory = found.what is FileType.DIRECTORY
             reason = ignore.why(found.path, is_directory=is_directory, size=found.stamp.size)
             if reason is not None:
                 reasons[reason.kind.value] += 1

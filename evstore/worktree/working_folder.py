@@ -22,23 +22,23 @@ from evstore.log import flags
 from evstore.runtime.background import begin, every
 from evstore.store.store import Depth, Store
 from evstore.worktree import folder_id, index
-from evstore.worktree.checkout import Outcome, Writer
-from evstore.worktree.checkout_queue import Following
-from evstore.worktree.dirty_queue import Agenda, overdue
+from evstore.worktree.checkout import Checkout, Outcome
+from evstore.worktree.checkout_queue import CheckoutQueue
+from evstore.worktree.dirty_queue import DirtyQueue, overdue
 from evstore.worktree.disk.disk import Disk, FolderGone
-from evstore.worktree.disk.errors import Closed
+from evstore.worktree.disk.errors import AccessDenied
 from evstore.worktree.disk.file_stat import NS, TICK
-from evstore.worktree.folder_thread import Turns
-from evstore.worktree.freshness import Looking
+from evstore.worktree.folder_thread import FolderThread
+from evstore.worktree.freshness import Freshness
 from evstore.worktree.ignoring.ignore import Ignore
 from evstore.worktree.ignoring.own import own_files
-from evstore.worktree.importer import ACTOR, TakingIn
-from evstore.worktree.index import Noted, State
+from evstore.worktree.importer import ACTOR, Importer
+from evstore.worktree.index import Index, SyncPoint
 from evstore.worktree.power_loss import PowerLoss
-from evstore.worktree.recovery import CatchingUp
-from evstore.worktree.scanner import Comparer, Trust
-from evstore.worktree.space_reserve import Room
-from evstore.worktree.trash.cleanup import Emptying
+from evstore.worktree.recovery import Recovery
+from evstore.worktree.scanner import Scanner, Trust
+from evstore.worktree.space_reserve import SpaceReserve
+from evstore.worktree.trash.cleanup import TrashCleanup
 from evstore.worktree.trash.removal import is_known
 from evstore.worktree.unversioned.files import Unversioned
 from evstore.worktree.watching.watcher import Watcher
@@ -64,7 +64,7 @@ class WorkingFolder:
         self._max_size = max_size
         self._verify = verify
         self._poll = poll
-        self._agenda = Agenda()
+        self._dirty_queue = DirtyQueue()
         self._trouble = ""  # why the folder can't be taken in just now
         self._noted: int | None = None  # the offset that the table knows; None: it knows another folder
         self._looks = True  # at what happens on the disk
@@ -80,16 +80,16 @@ class WorkingFolder:
         Raises FolderFailed when the folder can't be used.
         """
         await self._prepare()
-        just_imported = await self._turns.whole(self._catch_up())
+        just_imported = await self._folder_thread.whole(self._catch_up())
         self._watcher = Watcher(
-            self._disk.root, self._is_watched, polling=self._poll, going_through=self._disk.remembering
+            self._disk.root, self._is_watched, polling=self._poll, going_through=self._disk.read_only_walk
         )
         await self._watcher.start()  # before the first comparison, so that nothing is missed in between
         self._store.mirror = self
         trust = Trust.DATES if just_imported else Trust.NOTHING if self._verify else Trust.STAMPS
-        self._following.follow()
-        self._agenda.add(await self._taking.take([ROOT_PATH], deep=True, trust=trust))
-        self._writer.power_loss = self._comparer.power_loss = None
+        self._checkout_queue.follow()
+        self._dirty_queue.add(await self._importer.take([ROOT_PATH], deep=True, trust=trust))
+        self._writer.power_loss = self._scanner.power_loss = None
         await asyncio.to_thread(folder_id.note_boot, self._disk)
         if self._noted is None:  # otherwise it has time: syncing waits for whatever others write to the disk
             await self.note()
@@ -111,58 +111,60 @@ class WorkingFolder:
         await self._prepare()
         if noted is None or noted.mark != self._mark:
             return
-        await self._turns.whole(self._catch_up())
+        await self._folder_thread.whole(self._catch_up())
         self._looks = False
         self._writer.is_alone = True
         self._store.mirror = self
-        self._following.follow()
+        self._checkout_queue.follow()
 
     async def _prepare(self) -> None:
         self._disk = await asyncio.to_thread(Disk, self._root)
         self._mark = await asyncio.to_thread(folder_id.mark_of, self._disk)
-        self._turns = Turns(self._db)
+        self._folder_thread = FolderThread(self._db)
         self._is_open = True
         own = own_files(self._disk.root, self._db)
         self._ignore = Ignore(self._disk, max_size=self._max_size, own=own)
-        self._room = Room(self._db)
+        self._room = SpaceReserve(self._db)
         self.unversioned = Unversioned(self._disk, self._ignore, own, self._room.lacks)
-        self._state = State()
-        self._comparer = Comparer(self._disk, self._state, self._ignore)
-        self._writer = Writer(self._disk, self._state, self._comparer.is_left_out)
-        self._following = Following(self._turns, self._writer, self._store.offset, self._was_written)
-        self._emptying = Emptying(self._turns, self._disk, self._state)
-        self._taking = TakingIn(
+        self._index = Index()
+        self._scanner = Scanner(self._disk, self._index, self._ignore)
+        self._writer = Checkout(self._disk, self._index, self._scanner.is_left_out)
+        self._checkout_queue = CheckoutQueue(
+            self._folder_thread, self._writer, self._store.offset, self._was_written
+        )
+        self._emptying = TrashCleanup(self._folder_thread, self._disk, self._index)
+        self._importer = Importer(
             self._store,
-            self._turns,
+            self._folder_thread,
             self._disk,
-            self._state,
-            self._comparer,
-            self._following,
+            self._index,
+            self._scanner,
+            self._checkout_queue,
             self._room,
             self._rules_changed,
         )
-        self._looking = Looking(
-            self._turns,
+        self._freshness = Freshness(
+            self._folder_thread,
             self._disk,
-            self._state,
-            self._following,
-            self._taking,
+            self._index,
+            self._checkout_queue,
+            self._importer,
             self.unversioned,
-            self._agenda,
+            self._dirty_queue,
         )
 
     async def _catch_up(self) -> bool:
         """Do what the disk lacks of the log. Whether the log has nothing but the files just imported from here."""
-        for name in await self._turns.run(lambda tx: self._disk.sweep(partial(is_known, tx))):
+        for name in await self._folder_thread.run(lambda tx: self._disk.sweep(partial(is_known, tx))):
             logger.warning("What was written while evstore was killed is in .evstore/trash: %s", name)
         if await asyncio.to_thread(folder_id.has_rebooted, self._disk):
-            self._writer.power_loss = self._comparer.power_loss = PowerLoss(self._disk)
+            self._writer.power_loss = self._scanner.power_loss = PowerLoss(self._disk)
         noted = await self._store.read(index.noted)
         if noted is not None and noted.mark == self._mark:
             self._noted = noted.offset
-            catching_up = CatchingUp(self._disk, self._state, self._writer)
-            outcome = await self._turns.run(lambda tx: catching_up.catch_up(tx, noted.offset))
-            self._following.caught_up(outcome)
+            catching_up = Recovery(self._disk, self._index, self._writer)
+            outcome = await self._folder_thread.run(lambda tx: catching_up.catch_up(tx, noted.offset))
+            self._checkout_queue.caught_up(outcome)
             return False
         await self._store.write(lambda work: index.clear(work.tx), Author.new(ACTOR))
         return noted is None and await self._store.read(flags.is_only_imported)
@@ -175,52 +177,52 @@ class WorkingFolder:
         if not self._is_open:
             return
         self._is_open = False
-        self._turns.are_over = self._comparer.is_stopped = True
+        self._folder_thread.are_over = self._scanner.is_stopped = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         if self._watcher is not None:
             await self._watcher.aclose()
-        await self._turns.rest()
+        await self._folder_thread.rest()
         if self._store.mirror is self:
             with suppress(EvstoreError):
                 await self._end()
             self._store.mirror = None
-        await self._turns.close()
+        await self._folder_thread.close()
 
     async def _end(self) -> None:
-        async with self._turns.lock:
-            await self._following.drain()
+        async with self._folder_thread.lock:
+            await self._checkout_queue.drain()
         await self._note()
 
     # -- log -> disk -------------------------------------------------------------------
 
     def heard(self, recorded: Sequence[Recorded], plain: Mapping[Digest, bytes]) -> None:
         """Events that were committed, in the order of the log."""
-        self._following.heard(recorded, plain)
+        self._checkout_queue.heard(recorded, plain)
 
     async def reach(self, recorded: Sequence[Recorded]) -> None:
         """Wait until these events are on the disk. Raises what went wrong with them."""
-        await self._following.reach(recorded)
+        await self._checkout_queue.reach(recorded)
 
     def _was_written(self, outcome: Outcome) -> None:
-        self._looking.was_written(outcome)
-        self._agenda.add(outcome.dirty, deep=outcome.doubtful)
+        self._freshness.was_written(outcome)
+        self._dirty_queue.add(outcome.dirty, deep=outcome.doubtful)
         if outcome.discarded:
             self._emptying.wake()
 
     async def _try_again(self) -> None:
-        if self._following.unwritten:
-            await self._turns.whole(self._in_turn(self._following.try_again))
+        if self._checkout_queue.unwritten:
+            await self._folder_thread.whole(self._in_turn(self._checkout_queue.try_again))
         if waiting := self._room.waiting:
             self._room.forget(waiting - await asyncio.to_thread(self._still_there, waiting))
-            self._agenda.add({path.parent for path in self._room.waiting})
+            self._dirty_queue.add({path.parent for path in self._room.waiting})
 
     def _still_there(self, paths: Iterable[ContentPath]) -> set[ContentPath]:
         try:
             return {path for path in paths if self._disk.look(path) is not None}
-        except Closed:
+        except AccessDenied:
             return set(paths)
 
     # -- disk -> log -------------------------------------------------------------------
@@ -228,32 +230,32 @@ class WorkingFolder:
     async def before(self, paths: Sequence[ContentPath], depth: Depth = Depth.MEMBERS) -> None:
         """See what is on the disk at these paths, and whether it may be changed. Raises as `Looking.before` does."""
         if self._looks:
-            await self._looking.before(paths, depth)
+            await self._freshness.before(paths, depth)
 
     async def look(self, path: ContentPath, depth: Depth = Depth.MEMBERS) -> None:
         """Take in what has happened at `path` on the disk, if the watcher has not told yet; if that fails, the log has to do."""
         try:
             if self._looks:
-                await self._looking.look(path, depth)
-        except Closed:
+                await self._freshness.look(path, depth)
+        except AccessDenied:
             return  # nobody can take in what is there
         except EvstoreError as error:
             self._put_off({path, path.parent}, error)
 
     async def _watch(self, watcher: Watcher) -> None:
         async for changes in watcher.changes():
-            self._agenda.add(changes.paths, deep=changes.everything)
+            self._dirty_queue.add(changes.paths, deep=changes.everything)
 
     async def _keep_looking(self) -> None:
         while True:
-            await self._agenda.wait()
-            since, deep = self._agenda.take()
+            await self._dirty_queue.wait()
+            since, deep = self._dirty_queue.take()
             late = overdue(since)
             try:
-                for paths, hurry in ((late, True), (since.keys() - late, False)):
+                for paths, accept_unstable in ((late, True), (since.keys() - late, False)):
                     if paths:
-                        again = await self._taking.take(paths, deep=deep, hurry=hurry)
-                        self._agenda.add_later(
+                        again = await self._importer.take(paths, deep=deep, accept_unstable=accept_unstable)
+                        self._dirty_queue.add_later(
                             again, since={path: since.get(path, 0) for path in again & since.keys() - late}
                         )
             except Exception as error:  # whatever it is: otherwise nothing would be taken in any more
@@ -271,18 +273,18 @@ class WorkingFolder:
                 "What has changed in the folder can't be taken in now: %s", trouble, exc_info=unknown
             )
         self._trouble = trouble
-        self._agenda.add_later(directories, deep=deep or isinstance(error, FolderGone), seconds=PAUSE)
+        self._dirty_queue.add_later(directories, deep=deep or isinstance(error, FolderGone), seconds=PAUSE)
 
     async def settled(self) -> None:
         """Return once all that has happened on both sides until now is on the other. Raises what makes that impossible."""
         while True:
-            since, _ = self._agenda.take()
+            since, _ = self._dirty_queue.take()
             try:
-                again = await self._taking.take({ROOT_PATH, *since}, deep=True, hurry=True)
+                again = await self._importer.take({ROOT_PATH, *since}, deep=True, accept_unstable=True)
             except BaseException:
-                self._agenda.add(since, deep=True)
+                self._dirty_queue.add(since, deep=True)
                 raise
-            if not again and not self._agenda:
+            if not again and not self._dirty_queue:
                 return
             await asyncio.sleep(TICK / NS)
 
@@ -294,26 +296,26 @@ class WorkingFolder:
 
     async def note(self) -> None:
         """Write down what is known of the disk, and up to where it has the log."""
-        await self._turns.whole(self._note())
+        await self._folder_thread.whole(self._note())
 
     async def _note_changes(self) -> None:
-        if self._following.applied != self._noted or self._state.has_changes:
+        if self._checkout_queue.applied != self._noted or self._index.has_changes:
             try:
                 await self.note()
             except EvstoreError as error:  # a crash costs more work then, and no more
-                self._noted = self._following.applied
+                self._noted = self._checkout_queue.applied
                 logger.warning("What is known of the folder could not be noted: %s", error.message)
 
     async def _note(self) -> None:
-        async with self._turns.lock:
-            changes = await self._turns.run(lambda tx: self._state.changes())
-            noted = Noted(self._mark, self._following.applied)
+        async with self._folder_thread.lock:
+            changes = await self._folder_thread.run(lambda tx: self._index.changes())
+            noted = SyncPoint(self._mark, self._checkout_queue.applied)
         # or, after a power failure, what was not on the disk yet would be taken for changes that somebody made there
         await asyncio.to_thread(self._disk.sync)
         await self._store.write(lambda work: index.put(work.tx, changes, noted), Author.new(ACTOR))
         self._noted = noted.offset
-        await self._turns.run(lambda tx: self._state.stored(changes))
+        await self._folder_thread.run(lambda tx: self._index.stored(changes))
 
     async def _in_turn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async with self._turns.lock:
+        async with self._folder_thread.lock:
             await work()

@@ -9,7 +9,7 @@ from evstore.core.events import Author
 from evstore.core.paths import ContentPath
 from evstore.log import bodies
 from evstore.log.engine.base import Tx
-from evstore.services.contents import Contents, Save
+from evstore.services.contents import Contents, SaveRequest
 from evstore.store.store import Store
 
 AUTHOR = Author.new("tester")
@@ -18,7 +18,7 @@ AUTHOR = Author.new("tester")
 async def save(store: Store, path: str, data: bytes) -> bytes:
     """Save, and return the digest."""
     body = bodies.prepare(data, store.known, notebook=False)
-    await Contents(store).save(ContentPath(path), Save(body=body), AUTHOR)
+    await Contents(store).save(ContentPath(path), SaveRequest(body=body), AUTHOR)
     return body.digest
 
 

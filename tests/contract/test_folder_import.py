@@ -19,14 +19,14 @@ from evstore.core.events import Author, FileSaved
 from evstore.core.naming import unlisted
 from evstore.core.paths import ContentPath
 from evstore.log import bodies, log
-from evstore.services.contents import Contents, Save
+from evstore.services.contents import Contents, SaveRequest
 from evstore.store.body_upload import WHOLE
 from evstore.store.store import Store
 from evstore.transfer import folder_import
 from evstore.transfer.folder_export import export
 from evstore.transfer.folder_import import Report, import_folder, import_once
 from evstore.worktree.disk.errors import FolderGone
-from evstore.worktree.disk.file_stat import LATEST, Found
+from evstore.worktree.disk.file_stat import LATEST, FileStat
 from evstore.worktree.ignoring.ignore import PACKAGES
 from tests.folder.mounts import mounted
 
@@ -80,7 +80,7 @@ async def test_files_come_with_their_dates(store: Store, source: Path) -> None:
 @pytest.mark.parametrize(("date", "expected"), [(-5_000, 0), (7_999, 7), (300_000_000_000 * 10**9, LATEST)])
 def test_dates_that_no_calendar_shows(date: int, expected: int) -> None:
     found = os.stat_result((0,) * 10, {"st_mtime_ns": date, "st_ctime_ns": 0})
-    assert Found.of(ROOT, found).modified == expected
+    assert FileStat.of(ROOT, found).modified == expected
 
 
 async def test_what_is_not_taken_in(store: Store, source: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ async def test_names_that_are_taken_by_something_else(store: Store, source: Path
     put(source, "a/in.txt", "x")
     put(source, "b", "x")
     await Contents(store).create_directory(ContentPath("b"), ME)
-    wish = Save(body=bodies.prepare(b"file", store.known, notebook=False))
+    wish = SaveRequest(body=bodies.prepare(b"file", store.known, notebook=False))
     await Contents(store).save(ContentPath("a"), wish, ME)
     report = await take_in(store, source)
     assert {one.path for one in report.skipped} == {"a", "a/in.txt", "b"}

@@ -23,7 +23,7 @@ from evstore.services import contents
 from evstore.services.checkpoints import Checkpoints
 from evstore.services.contents import Contents
 from evstore.services.history import History
-from evstore.store.store import Store, Work
+from evstore.store.store import Store, UnitOfWork
 from evstore.transfer.git import git_export, stream
 from tests import git_repository as repositories
 from tests.git_repository import EXAMPLES, git, head, line
@@ -33,7 +33,7 @@ Operation = Callable[[Store], Coroutine[Any, Any, Any]]
 
 
 async def set_executable(store: Store, path: str, executable: bool) -> None:
-    def command(work: Work) -> None:
+    def command(work: UnitOfWork) -> None:
         entry = tree.entry_at(work.tx, ContentPath(path))
         if entry is not None:
             known = executables.is_executable(work.tx, entry.id)
@@ -205,9 +205,9 @@ async def test_who_did_what_and_when(store: Store, tmp_path: Path) -> None:
 async def test_a_command_that_does_more_than_save(store: Store, tmp_path: Path) -> None:
     await save(store, "a", b"1")
 
-    def command(work: Work) -> None:
+    def command(work: UnitOfWork) -> None:
         body = bodies.prepare(b"2", store.known, notebook=False)
-        entry = contents.save(work, ContentPath("a"), contents.Save(body=body)).entry
+        entry = contents.save(work, ContentPath("a"), contents.SaveRequest(body=body)).entry
         work.append(rules.checkpoint(entry, None))
 
     await store.write(command, me())

@@ -17,10 +17,10 @@ from evstore.log import bodies
 from evstore.log.engine.sqlite.connections import SqliteTx
 from evstore.projections import tree
 from evstore.services.checkpoints import Checkpoints
-from evstore.services.contents import Contents, Save
+from evstore.services.contents import Contents, SaveRequest
 from evstore.services.history import History
 from evstore.store.integrity import Problem, differences, verify
-from evstore.store.store import Store, Work
+from evstore.store.store import Store, UnitOfWork
 
 NOTES, GONE, BACK, SUB = (ContentPath(name) for name in ("notes.txt", "gone.txt", "back.txt", "sub"))
 # long enough to be compressed, so that the file's bytes stand nowhere else
@@ -44,7 +44,7 @@ async def make_history(store: Store) -> None:
 
     async def save(path: ContentPath, body: bytes, *, trusted: bool = False) -> None:
         prepared = bodies.prepare(body, store.known, notebook=False)
-        await contents.save(path, Save(body=prepared, trusted=trusted), me())
+        await contents.save(path, SaveRequest(body=prepared, trusted=trusted), me())
 
     await contents.create_directory(SUB, me())
     await save(NOTES, FIRST, trusted=True)
@@ -64,7 +64,7 @@ async def make_history(store: Store) -> None:
     await store.write(take_commit, me())
 
 
-def take_commit(work: Work) -> None:
+def take_commit(work: UnitOfWork) -> None:
     """A command: what the import of a git commit leaves, and of a tag on it."""
     notes, top = tree.entry_at(work.tx, NOTES), tree.root(work.tx)
     assert notes is not None

@@ -16,15 +16,15 @@ from evstore.core.paths import ContentPath
 from evstore.log import bodies, log
 from evstore.log.engine.base import Tx
 from evstore.projections import tree
-from evstore.services.contents import Contents, Save, create
-from evstore.store.store import Store, Work
+from evstore.services.contents import Contents, SaveRequest, create
+from evstore.store.store import Store, UnitOfWork
 
 AUTHOR = Author.new("tester")
 
 
 async def save(store: Store, path: str, data: bytes, author: Author = AUTHOR) -> None:
     body = bodies.prepare(data, store.known, notebook=False)
-    await Contents(store).save(ContentPath(path), Save(body=body), author)
+    await Contents(store).save(ContentPath(path), SaveRequest(body=body), author)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ async def test_commands_written_together_are_each_its_authors_and_all_or_none(st
     heard: list[tuple[str, int]] = []
     store.subscribe(lambda recorded: heard.extend((one.actor, one.offset) for one in recorded))
 
-    def make(name: str) -> Callable[[Work], str]:
+    def make(name: str) -> Callable[[UnitOfWork], str]:
         return lambda work: create(work, ContentPath(name), Kind.DIRECTORY).name
 
     ann, ben = Author.new("ann"), Author.new("ben")
@@ -84,7 +84,7 @@ async def test_commands_written_together_are_each_its_authors_and_all_or_none(st
 async def test_two_entries_never_share_a_place(store: Store) -> None:
     """Invariant 7: not even if the rules were wrong, or two commands were decided on the same state."""
 
-    def create_twice(work: Work) -> None:
+    def create_twice(work: UnitOfWork) -> None:
         root = tree.root(work.tx)
         for _ in range(2):
             new = EntryId(new_id())
@@ -113,7 +113,7 @@ async def test_a_moment_is_an_offset_or_a_time(store: Store) -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 8, 9, 100])
 async def test_any_moment_in_a_command_is_its_end(store: Store, length: int) -> None:
-    def append(work: Work, author: Author) -> None:
+    def append(work: UnitOfWork, author: Author) -> None:
         log.append(work.tx, [(EntryId(bytes(15) + b"x"), EntryDeleted())] * length, author)
 
     for _ in range(3):

@@ -20,9 +20,9 @@ from evstore.log import bodies
 from evstore.log.engine.base import Tx
 from evstore.projections import executables, tree
 from evstore.services.checkpoints import Checkpoints
-from evstore.services.contents import Contents, Save
+from evstore.services.contents import Contents, SaveRequest
 from evstore.services.history import History
-from evstore.store.store import Store, Work
+from evstore.store.store import Store, UnitOfWork
 from evstore.worktree.working_folder import WorkingFolder
 
 LONGEST = 30  # seconds that anything may take
@@ -79,13 +79,13 @@ class BothSides:
     async def crash(self) -> None:
         """End as if the process were killed: nothing that waits is done, nothing is noted."""
         folder = self.folder
-        tasks = [*folder._tasks, *folder._turns._tasks]
+        tasks = [*folder._tasks, *folder._folder_thread._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         await folder._watcher.aclose()
-        folder._turns._thread.shutdown()
-        folder._turns._reader.shut()
+        folder._folder_thread._thread.shutdown()
+        folder._folder_thread._reader.shut()
         self.store.mirror = None
         await self.store.close()
 
@@ -93,7 +93,7 @@ class BothSides:
 
     async def save(self, path: str, data: bytes) -> None:
         body = bodies.prepare(data, self.store.known, notebook=False)
-        await self.contents.save(ContentPath(path), Save(body=body), Author.new(AUTHOR))
+        await self.contents.save(ContentPath(path), SaveRequest(body=body), Author.new(AUTHOR))
         self.must_have.add(digest(data))
 
     async def try_to(self, work: Coroutine[Any, Any, Any]) -> bool:
@@ -121,7 +121,7 @@ class BothSides:
         return await self.store.read(query)
 
     async def set_executable(self, path: str, executable: bool) -> None:
-        def command(work: Work) -> None:
+        def command(work: UnitOfWork) -> None:
             entry = tree.entry_at(work.tx, ContentPath(path))
             assert entry is not None
             known = executables.is_executable(work.tx, entry.id)
@@ -182,7 +182,7 @@ class BothSides:
             while (
                 await self.tree() != self.disk()
                 or (await self.programs()).keys() != self.executable()
-                or self.folder._agenda
+                or self.folder._dirty_queue
             ):
                 await asyncio.sleep(0.05)
         return await self.are_equal()

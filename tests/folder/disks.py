@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.disk import Disk, Stamp
+from evstore.worktree.disk.disk import Disk, StatStamp
 
 NOW = 1_700_000_000_000_000  # µs since 1970
 ROOT = ContentPath()
@@ -15,11 +15,11 @@ def p(path: str) -> ContentPath:
     return ContentPath(path)
 
 
-def write(disk: Disk, path: str, body: bytes = b"new") -> Stamp:
+def write(disk: Disk, path: str, body: bytes = b"new") -> StatStamp:
     return disk.write(p(path), [body], modified=NOW)
 
 
-def stamp_of(disk: Disk, path: str) -> Stamp:
+def stamp_of(disk: Disk, path: str) -> StatStamp:
     found = disk.look(p(path))
     assert found is not None
     return found.stamp

@@ -74,7 +74,7 @@ async def test_what_is_listed_and_nothing_more_can_be_known_of_is_not_gone(both:
     assert await both.tree() == after
     both.write("newer", b"newer")
     after["newer"] = digest(b"newer")
-    both.folder._agenda.add([ContentPath("d")])  # something has happened in it
+    both.folder._dirty_queue.add([ContentPath("d")])  # something has happened in it
     await both.folder.settled()
     assert await both.tree() == after
     both.remove(UNCLEAR)

@@ -42,7 +42,7 @@ async def test_what_a_full_disk_does_not_take_is_written_later(small: BothSides)
     filler.unlink()
     await small.folder._try_again()
     assert small.disk()["new.txt"] == (await small.agree())["new.txt"] == digest(b"x" * 200_000)
-    assert small.folder._following.unwritten == set()
+    assert small.folder._checkout_queue.unwritten == set()
 
 
 async def test_what_a_read_only_disk_refuses_did_not_happen(small: BothSides) -> None:
@@ -58,7 +58,7 @@ async def test_what_a_read_only_disk_refuses_did_not_happen(small: BothSides) ->
         lambda: small.contents.create_directory(ContentPath("new"), author),
         lambda: small.contents.copy(ContentPath("d"), ContentPath("copy"), author, exact=True),
     ):
-        small.folder._looking._may_write = lambda path: (
+        small.folder._freshness._may_write = lambda path: (
             True
         )  # rights are taken away just after they were asked for
         remount(small.root, "ro")
@@ -237,7 +237,7 @@ async def test_what_the_machine_lost_when_it_went_down_is_written_again(
             await both.folder.open_to_write()
         else:
             await both.folder._prepare()
-            await both.folder._turns.whole(both.folder._catch_up())
+            await both.folder._folder_thread.whole(both.folder._catch_up())
         await both.close()
     await both.open()
     same = digest(b"some bytes")

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from evstore.core.errors import EvstoreError, Invalid, NotFound
-from evstore.worktree.disk.disk import Changed, Disk, FolderFailed, FolderGone, Found, Occupied, Stamp, What
+from evstore.worktree.disk.disk import (
+    Changed,
+    Disk,
+    FileStat,
+    FileType,
+    FolderFailed,
+    FolderGone,
+    Occupied,
+    StatStamp,
+)
 from tests.folder.disks import ROOT, p, stamp_of, write
 
 # reading
@@ -22,12 +31,12 @@ def test_what_is_found(disk: Disk, root: Path) -> None:
     os.utime(root / "a/b.txt", ns=(0, 1_234_567_890_123_456_789))
     found = disk.look(p("a/b.txt"))
     assert found is not None
-    assert (found.path, found.what, found.mode) == ("a/b.txt", What.FILE, 0o640)
+    assert (found.path, found.what, found.mode) == ("a/b.txt", FileType.FILE, 0o640)
     there = (root / "a/b.txt").stat()
-    assert found.stamp == Stamp(5, 1_234_567_890_123_456_789, there.st_ino, there.st_ctime_ns)
+    assert found.stamp == StatStamp(5, 1_234_567_890_123_456_789, there.st_ino, there.st_ctime_ns)
     assert found.modified == 1_234_567_890_123_456
-    assert (directory := disk.look(p("a"))) and directory.what is What.DIRECTORY
-    assert (top := disk.look(ROOT)) and top.what is What.DIRECTORY
+    assert (directory := disk.look(p("a"))) and directory.what is FileType.DIRECTORY
+    assert (top := disk.look(ROOT)) and top.what is FileType.DIRECTORY
 
 
 @pytest.mark.parametrize("path", ["none", "a/none", "none/b", "file/below", "x" * 300, "x" * 300 + "/a"])
@@ -220,7 +229,7 @@ def test_a_folder_that_is_gone_is_not_an_empty_one(disk: Disk, root: Path) -> No
         disk.look(p("a.txt"))
     root.unlink()
     root.with_name("away").rename(root)
-    assert isinstance(disk.look(p("a.txt")), Found)
+    assert isinstance(disk.look(p("a.txt")), FileStat)
 
 
 def test_a_folder_that_comes_back_with_other_numbers(disk: Disk, root: Path) -> None:
@@ -242,9 +251,9 @@ def test_a_folder_that_was_never_there(tmp_path: Path) -> None:
 def test_ordinary_disks_tell_names_apart(disk: Disk, root: Path) -> None:
     (root / "probe").touch()
     if (root / "PROBE").exists():
-        assert disk.folds
+        assert disk.is_case_insensitive
         return
-    assert not disk.folds
+    assert not disk.is_case_insensitive
     for name in ("Makefile", "makefile", "caf\u00e9", "cafe\u0301", "CAF\u00c9"):
         write(disk, name, name.encode())
     assert {one.path: disk.open(one.path)[0].read().decode() for one in disk.scan(ROOT).found} == {

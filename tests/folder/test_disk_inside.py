@@ -13,7 +13,7 @@ import pytest
 
 from evstore.core.errors import Invalid, NotFound
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.disk import Disk, Occupied, Stamp, Unreadable, What
+from evstore.worktree.disk.disk import Disk, FileType, Occupied, StatStamp, Unreadable
 from tests.folder.disks import ROOT, leftovers, p, write
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_file_is_neither_read_nor_replaced(
     (root / "real.txt").write_text("real")
     hostile(root, outside)[kind](root / "it")
     before = os.lstat(root / "it")
-    assert (found := disk.look(p("it"))) and found.what in (What.LINK, What.OTHER)
+    assert (found := disk.look(p("it"))) and found.what in (FileType.LINK, FileType.OTHER)
     with pytest.raises(
         Unreadable, match=r"^it can't be read \(a (symbolic link|pipe|socket|device) on the disk\)$"
     ):
@@ -71,7 +71,7 @@ def test_what_is_no_file_is_neither_read_nor_replaced(
     assert leftovers(root) == []
 
 
-NEVER = Stamp(0, 0, 0, 0)
+NEVER = StatStamp(0, 0, 0, 0)
 
 ATTEMPTS: dict[str, Callable[[Disk, ContentPath], object]] = {
     "scan": lambda disk, path: disk.scan(path),

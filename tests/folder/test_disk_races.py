@@ -11,7 +11,7 @@ import pytest
 
 from evstore.core.errors import NotFound
 from evstore.worktree.disk import file_writer
-from evstore.worktree.disk.disk import Changed, Disk, Occupied, Stamp, Unreadable
+from evstore.worktree.disk.disk import Changed, Disk, Occupied, StatStamp, Unreadable
 from tests.folder.disks import NOW, ROOT, leftovers, p, stamp_of, write
 
 Deed = Callable[[], object]
@@ -39,7 +39,7 @@ def just_before(monkeypatch: pytest.MonkeyPatch) -> JustBefore:
 
 
 @pytest.fixture
-def old(disk: Disk, root: Path) -> Stamp:
+def old(disk: Disk, root: Path) -> StatStamp:
     """The stamp of the file `it`, which is to be replaced."""
     (root / "it").write_text("old")
     return stamp_of(disk, "it")
@@ -64,7 +64,7 @@ def changed_in_place(root: Path, text: str) -> Deed:
 def test_what_came_at_the_last_moment_is_given_back(
     disk: Disk,
     root: Path,
-    old: Stamp,
+    old: StatStamp,
     just_before: JustBefore,
     change: Callable[[Path, str], Deed],
     *,
@@ -79,7 +79,7 @@ def test_what_came_at_the_last_moment_is_given_back(
 
 
 def test_a_directory_that_came_at_the_last_moment_is_given_back(
-    disk: Disk, root: Path, old: Stamp, just_before: JustBefore
+    disk: Disk, root: Path, old: StatStamp, just_before: JustBefore
 ) -> None:
     def deed() -> None:
         (root / "it").unlink()
@@ -94,7 +94,7 @@ def test_a_directory_that_came_at_the_last_moment_is_given_back(
 
 @pytest.mark.parametrize("change", [replaced, changed_in_place])
 def test_what_came_before_it_was_removed_stays(
-    disk: Disk, root: Path, old: Stamp, just_before: JustBefore, change: Callable[[Path, str], Deed]
+    disk: Disk, root: Path, old: StatStamp, just_before: JustBefore, change: Callable[[Path, str], Deed]
 ) -> None:
     just_before(file_writer, "rename_new", change(root, "his"))
     with pytest.raises(Changed):
@@ -104,7 +104,7 @@ def test_what_came_before_it_was_removed_stays(
 
 
 def test_what_came_twice_before_it_was_removed_stays(
-    disk: Disk, root: Path, old: Stamp, just_before: JustBefore
+    disk: Disk, root: Path, old: StatStamp, just_before: JustBefore
 ) -> None:
     just_before(
         file_writer, "rename_new", replaced(root, "his"), lambda: (root / "it").write_text("his other")
@@ -116,7 +116,7 @@ def test_what_came_twice_before_it_was_removed_stays(
 
 
 def test_what_can_not_be_given_back_is_kept(
-    disk: Disk, root: Path, old: Stamp, just_before: JustBefore
+    disk: Disk, root: Path, old: StatStamp, just_before: JustBefore
 ) -> None:
     just_before(file_writer, "exchange", replaced(root, "his"), (root / "it").unlink)
     with pytest.raises(NotFound):
@@ -134,7 +134,7 @@ def test_a_file_that_came_where_nothing_was(disk: Disk, root: Path, just_before:
     assert (root / "it").read_text() == "his" and leftovers(root) == []
 
 
-def test_a_copy_of_what_only_its_owner_may_read_is_nobodys(disk: Disk, root: Path, old: Stamp) -> None:
+def test_a_copy_of_what_only_its_owner_may_read_is_nobodys(disk: Disk, root: Path, old: StatStamp) -> None:
     """Not even for the moment in which it is written."""
     (root / "it").chmod(0o600)
     modes: list[int] = []
@@ -159,7 +159,7 @@ def in_place_of(root: Path, make: Callable[[Path], object]) -> Deed:
 
 
 def test_a_link_that_came_in_its_place_is_not_followed(
-    disk: Disk, root: Path, outside: Path, old: Stamp, just_before: JustBefore
+    disk: Disk, root: Path, outside: Path, old: StatStamp, just_before: JustBefore
 ) -> None:
     just_before(os, "open", in_place_of(root, lambda at: at.symlink_to(outside / "secret.txt")))
     with pytest.raises(NotFound):
@@ -168,7 +168,7 @@ def test_a_link_that_came_in_its_place_is_not_followed(
 
 @pytest.mark.timeout(20)
 def test_a_pipe_that_came_in_its_place_is_not_waited_for(
-    disk: Disk, root: Path, old: Stamp, just_before: JustBefore
+    disk: Disk, root: Path, old: StatStamp, just_before: JustBefore
 ) -> None:
     just_before(os, "open", in_place_of(root, os.mkfifo))
     with pytest.raises(Unreadable, match="a pipe on the disk"):

@@ -16,13 +16,13 @@ import pytest
 from evstore.core.errors import EvstoreError, NotFound
 from evstore.worktree.disk.disk import (
     Disk,
+    FileType,
     FolderFailed,
     FolderFull,
     FolderReadOnly,
     Occupied,
     OtherDisk,
     Unreadable,
-    What,
 )
 from tests.folder.disks import NOW, ROOT, leftovers, p, stamp_of, write
 from tests.folder.mounts import mounted, remount, without_rights
@@ -205,8 +205,8 @@ def test_what_can_not_be_read_is_not_gone(root: Path) -> None:
                 read()
             assert says_nothing_of(root, refused.value)
         assert [(one.path, one.what) for one in disk.scan(ROOT).found] == [
-            ("d", What.DIRECTORY),
-            ("f.txt", What.FILE),
+            ("d", FileType.DIRECTORY),
+            ("f.txt", FileType.FILE),
         ]
     (root / "d").chmod(0o755)
 

@@ -222,5 +222,5 @@ async def stop_looking(both: BothSides) -> None:
     """From now on nothing is carried out; nor is the log given what the disk has."""
     for task in both.folder._tasks:
         task.cancel()
-    await both.folder._turns.rest()
+    await both.folder._folder_thread.rest()
     both.store.mirror = None

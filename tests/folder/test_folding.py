@@ -11,7 +11,7 @@ import pytest
 
 from evstore.core.errors import NotFound
 from evstore.core.events import Author
-from evstore.worktree.disk.disk import Changed, Disk, Occupied, Stamp, What
+from evstore.worktree.disk.disk import Changed, Disk, FileType, Occupied, StatStamp
 from evstore.worktree.disk.filesystem import is_network
 from tests.folder.both_sides import AUTHOR, BothSides
 from tests.folder.disks import NOW, ROOT, p
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_that_the_disk_is_so(disk: Disk, root: Path) -> None:
-    assert disk.folds
+    assert disk.is_case_insensitive
     assert (root / "DIR/A.TXT").read_text() == (root / "dir" / "a.txt").read_text() == "a"
     assert (root / NFD).read_text() == "c" and (root / "SS").read_text() == "sharp s"
 
@@ -52,7 +52,7 @@ def test_another_spelling_is_not_there(disk: Disk, root: Path, path: str) -> Non
         lambda: disk.rename(p(path), p("elsewhere")),
         lambda: disk.rename(p("makes"), p(path)),
         lambda: disk.discard(p(path), "1"),
-        lambda: disk.remove_file(p(path), Stamp(0, 0, 0, 0)),
+        lambda: disk.remove_file(p(path), StatStamp(0, 0, 0, 0)),
         lambda: disk.remove_directory(p(path)),
     ]
     for attempt in attempts:
@@ -63,7 +63,7 @@ def test_another_spelling_is_not_there(disk: Disk, root: Path, path: str) -> Non
 
 def test_the_right_spelling_is(disk: Disk) -> None:
     found = disk.look(p("Dir/a.txt"))
-    assert found is not None and found.what is What.FILE
+    assert found is not None and found.what is FileType.FILE
     stamp = disk.write(p("Dir/a.txt"), [b"new"], modified=NOW, replacing=found.stamp)
     with pytest.raises(Changed):
         disk.write(p("Dir/a.txt"), [b"newer"], modified=NOW, replacing=found.stamp)

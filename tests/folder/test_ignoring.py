@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.disk import Disk, Found
+from evstore.worktree.disk.disk import Disk, FileStat
 from evstore.worktree.ignoring.ignore import IGNORE_FILE, Ignore, Kind
 from evstore.worktree.ignoring.patterns import MAX_PATTERNS, Patterns
 
@@ -219,7 +219,7 @@ class Slow(Disk):
         self._path = path
         self._happens = [happens]
 
-    def look(self, path: ContentPath) -> Found | None:
+    def look(self, path: ContentPath) -> FileStat | None:
         if path == self._path and self._happens:
             self._happens.pop()()
         return super().look(path)

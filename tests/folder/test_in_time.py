@@ -79,7 +79,7 @@ async def test_a_file_that_may_not_be_read_is_not_looked_at_for_ever(
     folder = server.services.folder
     assert folder is not None
     looked = 0
-    taking = folder._taking
+    taking = folder._importer
     compare = taking._compare
 
     async def counting(*args: object, **options: object) -> object:

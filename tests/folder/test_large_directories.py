@@ -67,7 +67,7 @@ async def test_what_is_written_through_two_renames_arrives(both: BothSides) -> N
 async def test_renaming_a_directory_does_not_wait_for_a_look_at_what_it_holds(
     both: BothSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(both.folder._agenda, "add", _nothing)  # what the watcher tells comes at any time
+    monkeypatch.setattr(both.folder._dirty_queue, "add", _nothing)  # what the watcher tells comes at any time
     for path in ("d", "other"):
         await both.contents.create_directory(ContentPath(path), AUTHORED)
     await both.save("d/a", b"a")

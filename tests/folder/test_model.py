@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from evstore.core.events import Author
 from evstore.core.paths import ContentPath
-from evstore.store.store import Work
+from evstore.store.store import UnitOfWork
 from tests.folder.both_sides import AUTHOR, BothSides, Complaints
 
 NAMES = ["a", "b", "c.txt", "n.ipynb", "é"]
@@ -308,7 +308,7 @@ class Sides(RuleBasedStateMachine):
             self.place.cleanup()
 
 
-def _nothing(work: Work) -> None:
+def _nothing(work: UnitOfWork) -> None:
     """A command that changes nothing."""
 
 

@@ -15,17 +15,17 @@ from evstore.core.errors import Conflict
 from evstore.core.events import Author, Digest
 from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.services.contents import Save, save
+from evstore.services.contents import SaveRequest, save
 from evstore.services.folder_contents import FolderContents
 from evstore.services.legacy_notebooks import OldNotebooks
 from evstore.store.store import Store
 from evstore.worktree import scanner
 from evstore.worktree.disk import file_stat as found_module
 from evstore.worktree.disk.disk import Changed, Disk, Scan
-from evstore.worktree.disk.file_stat import NS, Stamp
+from evstore.worktree.disk.file_stat import NS, StatStamp
 from evstore.worktree.ignoring.ignore import IGNORE_FILE, Ignore
-from evstore.worktree.index import State
-from evstore.worktree.scanner import Comparer
+from evstore.worktree.index import Index
+from evstore.worktree.scanner import Scanner
 from evstore.worktree.unversioned.files import Unversioned
 from tests.folder.both_sides import AUTHOR, MAX_SIZE, BothSides, digest
 
@@ -57,8 +57,8 @@ async def both(tmp_path: Path) -> AsyncIterator[BothSides]:
 def one_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that happens to a file has the same date, as on a disk that knows only whole seconds, or every second one."""
     now = time.time_ns() // NS * NS
-    of = Stamp.of
-    monkeypatch.setattr(Stamp, "of", lambda found: of(found)._replace(mtime_ns=now, ctime_ns=now))
+    of = StatStamp.of
+    monkeypatch.setattr(StatStamp, "of", lambda found: of(found)._replace(mtime_ns=now, ctime_ns=now))
     monkeypatch.setattr(found_module, "COARSE_TICK", 3600 * NS)
 
 
@@ -98,9 +98,9 @@ async def test_the_rules_in_a_directory_that_has_another_name(both: BothSides) -
     assert "b/sub/data/f" not in await both.tree()
     await both.folder._watcher.aclose()  # it would tell what is in it
     (both.root / "b").rename(both.root / "c")
-    await both.folder._taking.take([p("")])
+    await both.folder._importer.take([p("")])
     (both.root / "a").rename(both.root / "b")
-    await both.folder._taking.take([p("")])
+    await both.folder._importer.take([p("")])
     assert both.folder.unversioned.why(p("b/sub/data/f")) is None
 
 
@@ -146,7 +146,7 @@ async def test_a_file_changes_just_before_it_is_removed(
 ) -> None:
     """Invariant 18: between the last look at it and its removal."""
     await both.save("f.txt", b"one")
-    known = both.folder._state.known
+    known = both.folder._index.known
 
     def and_then(*args: object) -> object:
         (both.root / "f.txt").write_bytes(b"somebody's")
@@ -154,7 +154,7 @@ async def test_a_file_changes_just_before_it_is_removed(
         return known(*args)
 
     both.folder._looks = False
-    monkeypatch.setattr(both.folder._state, "known", and_then)
+    monkeypatch.setattr(both.folder._index, "known", and_then)
     await both.contents.delete(p("f.txt"), me())
     assert digest(b"somebody's") in everywhere(both)
 
@@ -180,11 +180,11 @@ async def test_a_file_without_versions_changes_just_before_it_is_saved(
     body = bodies.prepare(bytes(size), both.store.known, notebook=False)
     match expects:
         case "its tag":
-            wish = Save(body=body, expected=frozenset([Digest(bytes.fromhex(there.tag))]))
+            wish = SaveRequest(body=body, expected=frozenset([Digest(bytes.fromhex(there.etag))]))
         case "something":
-            wish = Save(body=body, present=True)
+            wish = SaveRequest(body=body, present=True)
         case _:
-            wish = Save(body=body)
+            wish = SaveRequest(body=body)
     with pytest.raises((Conflict, Changed)):
         await contents.save(p("f.tmp"), wish, me())
     assert (both.root / "f.tmp").read_bytes() == b"somebody's"
@@ -207,7 +207,7 @@ async def test_a_file_is_written_while_all_are_compared(
 
     monkeypatch.setattr(disk, "scan", slowly)
     monkeypatch.setattr(scanner, "time", SimpleNamespace(time_ns=lambda: clock[0]))
-    comparer = Comparer(disk, State(), Ignore(disk, max_size=MEGABYTE))
+    comparer = Scanner(disk, Index(), Ignore(disk, max_size=MEGABYTE))
     store = await Store.open(root.parent / "other.db")
     found = await store.read(lambda tx: comparer.compare(tx, [p("")], deep=True))
     assert [one.found.path for one in found.appeared] == ["d"] and found.busy == {"d"}
@@ -225,7 +225,7 @@ async def test_a_notebook_changes_before_it_is_saved_by_its_id(both: BothSides, 
     both.must_have.add(digest(b"somebody's"))
     if what == "save":
         body = bodies.prepare(b"ours", both.store.known, notebook=False)
-        await notebooks.save_by_id(entry.id, None, Save(body=body), me())
+        await notebooks.save_by_id(entry.id, None, SaveRequest(body=body), me())
         assert (both.root / "a.ipynb").read_bytes() == b"ours"
     else:
         await notebooks.delete_by_id(entry.id, me())
@@ -237,14 +237,14 @@ async def test_a_file_is_saved_while_it_is_taken_in(both: BothSides, monkeypatch
     monkeypatch.setattr(found_module, "TICK", 0)
     await both.save("f.txt", b"one")
     both.write("f.txt", b"somebody's")
-    take_in = both.folder._taking._take_in
+    take_in = both.folder._importer._take_in
 
     async def and_before(*args: Any, **options: Any) -> set[ContentPath]:
-        monkeypatch.setattr(both.folder._taking, "_take_in", take_in)
+        monkeypatch.setattr(both.folder._importer, "_take_in", take_in)
         body = bodies.prepare(b"ours", both.store.known, notebook=False)
-        await both.store.write(lambda work: save(work, p("f.txt"), Save(body=body)), me())
+        await both.store.write(lambda work: save(work, p("f.txt"), SaveRequest(body=body)), me())
         return await take_in(*args, **options)
 
-    monkeypatch.setattr(both.folder._taking, "_take_in", and_before)
+    monkeypatch.setattr(both.folder._importer, "_take_in", and_before)
     await both.folder.look(p("f.txt"))
     assert await both.text("f.txt") == b"somebody's"

@@ -34,7 +34,7 @@ async def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 async def look(both: BothSides) -> bool:
     """Compare the folder, as when something is heard of it; whether it is to be looked at again."""
-    return bool(await both.folder._taking.take([ROOT]))
+    return bool(await both.folder._importer.take([ROOT]))
 
 
 async def test_what_is_being_written_is_waited_for(both: BothSides) -> None:

@@ -11,7 +11,7 @@ from evstore.core.errors import EvstoreError, Forbidden, NotFound
 from evstore.core.events import Author
 from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.services.contents import Save
+from evstore.services.contents import SaveRequest
 from evstore.services.folder_contents import FolderContents
 from tests.folder.both_sides import AUTHOR, BothSides
 
@@ -31,7 +31,7 @@ async def both(tmp_path: Path) -> AsyncGenerator[BothSides]:
 async def refused(both: BothSides) -> EvstoreError:
     """Why a save of `data/below/nb` is refused, by a client that has it open."""
     contents = FolderContents(both.store, both.folder, largest=1_000_000)
-    wish = Save(body=bodies.prepare(b"three", both.store.known, notebook=False))
+    wish = SaveRequest(body=bodies.prepare(b"three", both.store.known, notebook=False))
     with pytest.raises(EvstoreError) as told:
         await contents.save(ContentPath("data/below/nb"), wish, Author.new(AUTHOR))
     await both.folder.settled()

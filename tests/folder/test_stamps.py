@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from evstore.core.events import Author
 from evstore.core.paths import ContentPath
 from evstore.worktree.disk import file_stat as found_module
-from evstore.worktree.disk.file_stat import LARGEST, NO_DATE, NS, TICK, Stamp
+from evstore.worktree.disk.file_stat import LARGEST, NO_DATE, NS, TICK, StatStamp
 from tests.folder.both_sides import AUTHOR, BothSides, digest
 
 OLD = 315_532_800  # seconds since 1970: the date of everything in an archive that is made the same way twice
@@ -115,11 +115,11 @@ async def test_what_could_change_without_a_trace_is_looked_at_each_time(
     monkeypatch.setattr(found_module, "TICK", 3600 * NS)
     both.write("f.txt", b"one")
     assert await both.text("f.txt") == b"one"
-    assert "f.txt" not in both.folder._looking._seen
+    assert "f.txt" not in both.folder._freshness._seen
     monkeypatch.undo()
     await asyncio.sleep(TICK / NS)
     assert await both.text("f.txt") == b"one"
-    assert "f.txt" in both.folder._looking._seen
+    assert "f.txt" in both.folder._freshness._seen
 
 
 async def test_they_are_seen_by_themselves(both: BothSides) -> None:
@@ -268,9 +268,9 @@ async def test_files_of_any_date_are_known_after_a_restart(both: BothSides, seco
     await both.agree()
 
 
-def stamp(mtime: int, inode: int, ctime: int) -> Stamp:
+def stamp(mtime: int, inode: int, ctime: int) -> StatStamp:
     dates = {"st_mtime_ns": mtime, "st_ctime_ns": ctime}
-    return Stamp.of(os.stat_result((0o100644, inode, 1, 1, 0, 0, 5, 0, 0, 0), dates))
+    return StatStamp.of(os.stat_result((0o100644, inode, 1, 1, 0, 0, 5, 0, 0, 0), dates))
 
 
 numbers = st.integers(-(2**65), 2**65) | st.sampled_from([LARGEST, LARGEST + 1, -LARGEST - 1, 2**64 - 1])

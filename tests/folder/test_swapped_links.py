@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.disk import Disk, Found
+from evstore.worktree.disk.disk import Disk, FileStat
 from evstore.worktree.ignoring.ignore import Ignore
 from evstore.worktree.unversioned.files import Unversioned
 
@@ -22,7 +22,7 @@ class Busy(Disk):
         super().__init__(root)
         self.meanwhile: list[Callable[[], object]] = []
 
-    def look(self, path: ContentPath) -> Found | None:
+    def look(self, path: ContentPath) -> FileStat | None:
         found = super().look(path)
         if path == PLACE and self.meanwhile:
             self.meanwhile.pop(0)()

@@ -251,7 +251,7 @@ async def test_an_error_that_nobody_expects_is_not_the_end(
 ) -> None:
     """As when somebody else has locked the database for long: it is tried again, and then all is seen as before."""
     assert server.services.folder is not None
-    taking, folder = server.services.folder._taking, server.services.config.folder
+    taking, folder = server.services.folder._importer, server.services.config.folder
     take, has_failed = taking.take, asyncio.Event()
 
     async def fails(*_: object, **__: object) -> set[ContentPath]:

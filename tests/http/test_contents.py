@@ -10,7 +10,7 @@ import pytest
 from evstore.core.events import Author
 from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.services.contents import Save
+from evstore.services.contents import SaveRequest
 from tests.helpers import Server
 
 NOTEBOOK: dict[str, Any] = {
@@ -228,7 +228,7 @@ async def test_what_is_hidden_is_served_nowhere(server: Server) -> None:
     await contents.create_directory(ContentPath(".d"), author)
     for path in (".f", ".d/f"):
         body = bodies.prepare(b"secret", server.services.store.known, notebook=False)
-        await contents.save(ContentPath(path), Save(body=body), author)
+        await contents.save(ContentPath(path), SaveRequest(body=body), author)
     for path in (".f", ".d/f", ".d"):
         for address in ("api/contents/", "files/", "api/history/versions/"):
             assert (await server.fetch("GET", address + path)).status == 404, address + path

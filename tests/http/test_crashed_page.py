@@ -21,11 +21,11 @@ from tests.closed_page import (
     HALVES,
     PATH,
     WAIT,
+    accept_unstable,
     actors,
     cell,
     eventually_settled,
     go_on,
-    hurry,
     kernel,
     left,
     printed,
@@ -52,7 +52,7 @@ print('now')
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
+    accept_unstable(monkeypatch)
     monkeypatch.setattr(detached_output, "PATIENCE", 0.6)
 
 

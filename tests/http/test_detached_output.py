@@ -16,10 +16,10 @@ from tests.closed_page import (
     HALVES,
     PATH,
     WAIT,
+    accept_unstable,
     actors,
     cell,
     go_on,
-    hurry,
     is_waiting,
     kernel,
     left,
@@ -38,7 +38,7 @@ __all__ = ["kernel", "slow"]
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
+    accept_unstable(monkeypatch)
 
 
 async def test_reading_in_the_middle_shows_what_is_there_so_far(

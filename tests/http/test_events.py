@@ -16,7 +16,7 @@ from evstore.core.events import Author
 from evstore.core.paths import ContentPath
 from evstore.log import bodies
 from evstore.services import event_publisher
-from evstore.services.contents import Save
+from evstore.services.contents import SaveRequest
 from evstore.services.event_publisher import CONTENTS, KERNEL_ACTIONS, Listener
 from tests.helpers import Server
 
@@ -110,7 +110,7 @@ async def test_each_change_is_told_once(server: Server, events: Events):
 async def test_whoever_made_the_change(server: Server, events: Events):
     """A command line or the disk writes to the store, and asks no handler."""
     body = bodies.prepare(b"x", server.services.store.known, notebook=False)
-    await server.services.contents.save(ContentPath("by.txt"), Save(body=body), Author.new("disk"))
+    await server.services.contents.save(ContentPath("by.txt"), SaveRequest(body=body), Author.new("disk"))
     assert await events.next() == contents("save", "by.txt")
 
 
@@ -131,8 +131,8 @@ async def test_a_restore_of_all_is_told_file_by_file(server: Server, events: Eve
 async def test_hidden_files_are_not_told_of(server: Server, events: Events):
     body = bodies.prepare(b"x", server.services.store.known, notebook=False)
     by = Author.new("disk")
-    await server.services.contents.save(ContentPath(".secret"), Save(body=body), by)
-    await server.services.contents.save(ContentPath("seen"), Save(body=body), by)
+    await server.services.contents.save(ContentPath(".secret"), SaveRequest(body=body), by)
+    await server.services.contents.save(ContentPath("seen"), SaveRequest(body=body), by)
     assert await events.next() == contents("save", "seen")
 
 

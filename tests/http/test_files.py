@@ -14,8 +14,8 @@ import pytest
 
 from evstore.core.events import Author
 from evstore.core.paths import ContentPath
-from evstore.services.contents import Save
-from evstore.store.body_upload import ingest
+from evstore.services.contents import SaveRequest
+from evstore.store.body_upload import upload_body
 from tests.helpers import TOKEN, Server
 
 BODY = bytes(range(256)) * 40
@@ -297,8 +297,8 @@ async def test_a_download_holds_a_few_blocks(server: Server) -> None:
             file.write(random.randbytes(size // 64))
         file.seek(0)
         author = Author.new("test")
-        body = await ingest(services.store, file, size, author, notebook=False)
-        await services.contents.save(ContentPath("large.bin"), Save(body=body), author)
+        body = await upload_body(services.store, file, size, author, notebook=False)
+        await services.contents.save(ContentPath("large.bin"), SaveRequest(body=body), author)
     headers = {"Authorization": f"token {TOKEN}"}
     tracemalloc.start()
     try:

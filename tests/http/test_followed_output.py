@@ -9,12 +9,12 @@ import pytest
 from tests.closed_page import (
     HALVES,
     WAIT,
+    accept_unstable,
     cell,
     eventually_settled,
     executions,
     follow,
     go_on,
-    hurry,
     kernel,
     left,
     printed,
@@ -30,7 +30,7 @@ __all__ = ["kernel", "slow"]
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
+    accept_unstable(monkeypatch)
 
 
 async def test_a_page_follows_to_the_end_and_nothing_is_written(server: Server, kernel: str) -> None:

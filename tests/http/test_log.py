@@ -10,7 +10,7 @@ import orjson
 from evstore.core.events import Author
 from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.services.contents import Contents, Save
+from evstore.services.contents import Contents, SaveRequest
 from tests.helpers import Server, StartServer
 from tests.http.past import mkdir, save
 
@@ -60,7 +60,7 @@ async def test_what_happens_to_hidden_files_is_not_told(server: Server) -> None:
     """Git repositories that were taken in have some, and they are served nowhere."""
     store = server.services.store
     body = bodies.prepare(b"a secret", store.known, notebook=False)
-    await Contents(store).save(ContentPath(".env"), Save(body=body), Author.new("import"))
+    await Contents(store).save(ContentPath(".env"), SaveRequest(body=body), Author.new("import"))
     seen: list[Any] = []
 
     async def follow() -> None:

@@ -20,7 +20,7 @@ from evstore.core import naming, notebooks
 from evstore.core.paths import ContentPath
 from evstore.worktree.disk import file_stat as found_module
 from evstore.worktree.disk.disk import Disk
-from evstore.worktree.disk.file_stat import NS, Stamp
+from evstore.worktree.disk.file_stat import NS, StatStamp
 from evstore.worktree.ignoring.ignore import Ignore
 from evstore.worktree.unversioned import entries
 from evstore.worktree.unversioned.entries import SETTLED
@@ -78,8 +78,8 @@ async def test_what_comes_within_the_same_tick_is_listed(
 ) -> None:
     """On a disk that knows only whole seconds, or every second one."""
     fill(folder)
-    of, now = Stamp.of, time.time_ns() // NS * NS
-    monkeypatch.setattr(Stamp, "of", lambda found: of(found)._replace(mtime_ns=now, ctime_ns=now))
+    of, now = StatStamp.of, time.time_ns() // NS * NS
+    monkeypatch.setattr(StatStamp, "of", lambda found: of(found)._replace(mtime_ns=now, ctime_ns=now))
     monkeypatch.setattr(found_module, "COARSE_TICK", 3600 * NS)
     await listed(server, "kept")
     await asyncio.sleep(0.2)  # what is in the log is told
@@ -202,8 +202,8 @@ async def test_what_changes_within_the_same_tick_is_not_taken_for_the_same(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(folder)
-    stamp, file = Stamp(7, 8, 9, 10), folder / "data" / "x.txt"
-    monkeypatch.setattr(Stamp, "of", lambda found: stamp)
+    stamp, file = StatStamp(7, 8, 9, 10), folder / "data" / "x.txt"
+    monkeypatch.setattr(StatStamp, "of", lambda found: stamp)
     paths = ("/api/contents/data/x.txt", "/files/data/x.txt")
     monkeypatch.setattr(entries, "SETTLED", time.time() + 3600)
     tags = {path: (await server.fetch("GET", path)).headers["ETag"] for path in paths}

@@ -8,57 +8,57 @@ from hypothesis import strategies as st
 from evstore.core.events import Digest, EntryId, Kind
 from evstore.core.paths import ContentPath
 from evstore.log.bodies import Body
-from evstore.worktree.body_reader import Read
-from evstore.worktree.disk.disk import Found, Stamp, What
-from evstore.worktree.import_batches import LOT, lots
-from evstore.worktree.scanner import Appeared, Changed, Differences, Gone
+from evstore.worktree.body_reader import FileRead
+from evstore.worktree.disk.disk import FileStat, FileType, StatStamp
+from evstore.worktree.import_batches import LOT, import_batches
+from evstore.worktree.scanner import ChangedFile, Differences, GoneEntry, NewPath
 
 ENTRIES = [EntryId(bytes([number]) * 16) for number in range(8)]
 DIGESTS = [Digest(bytes([number]) * 32) for number in range(8)]
 PATHS = [ContentPath(f"d{number % 3}/f{number}") for number in range(30)]
 
 
-def found(path: ContentPath, what: What = What.FILE) -> Found:
-    return Found(path, what, Stamp(1, 1, 1, 1), 0o644, None, 0)
+def found(path: ContentPath, what: FileType = FileType.FILE) -> FileStat:
+    return FileStat(path, what, StatStamp(1, 1, 1, 1), 0o644, None, 0)
 
 
-def read_as(path: ContentPath, digest: Digest) -> Read:
-    return Read(Body(digest, 1), one := found(path), one.stamp)
+def read_as(path: ContentPath, digest: Digest) -> FileRead:
+    return FileRead(Body(digest, 1), one := found(path), one.stamp)
 
 
 @st.composite
-def differences(draw: st.DrawFn) -> tuple[Differences, dict[ContentPath, Read]]:
-    told, read = Differences(), dict[ContentPath, Read]()
+def differences(draw: st.DrawFn) -> tuple[Differences, dict[ContentPath, FileRead]]:
+    told, read = Differences(), dict[ContentPath, FileRead]()
     paths = iter(draw(st.permutations(PATHS)))
     for entry in draw(st.lists(st.sampled_from(ENTRIES), unique=True)):
         kind = draw(st.sampled_from(Kind))
         digest = draw(st.sampled_from(DIGESTS)) if kind is Kind.FILE else None
-        told.gone.append(Gone(entry, next(paths), kind, digest))
+        told.gone.append(GoneEntry(entry, next(paths), kind, digest))
     for was in draw(st.lists(st.one_of(st.none(), st.sampled_from(ENTRIES)), max_size=8)):
-        path, what = next(paths), draw(st.sampled_from([What.FILE, What.FILE, What.DIRECTORY]))
-        told.appeared.append(Appeared(found(path, what), was))
-        if what is What.FILE and draw(st.booleans()):
+        path, what = next(paths), draw(st.sampled_from([FileType.FILE, FileType.FILE, FileType.DIRECTORY]))
+        told.appeared.append(NewPath(found(path, what), was))
+        if what is FileType.FILE and draw(st.booleans()):
             read[path] = read_as(path, draw(st.sampled_from(DIGESTS)))
     for number in range(draw(st.integers(0, 4))):
         path = next(paths)
-        told.changed.append(Changed(EntryId(bytes([100 + number]) * 16), None, found(path)))
+        told.changed.append(ChangedFile(EntryId(bytes([100 + number]) * 16), None, found(path)))
         read[path] = read_as(path, draw(st.sampled_from(DIGESTS)))
     return told, read
 
 
-def many(count: int) -> tuple[Differences, dict[ContentPath, Read]]:
-    told, read = Differences(), dict[ContentPath, Read]()
+def many(count: int) -> tuple[Differences, dict[ContentPath, FileRead]]:
+    told, read = Differences(), dict[ContentPath, FileRead]()
     for number in range(count):
         path, digest = ContentPath(f"f{number}"), Digest(number.to_bytes(32))
-        told.changed.append(Changed(EntryId(number.to_bytes(16)), None, found(path)))
+        told.changed.append(ChangedFile(EntryId(number.to_bytes(16)), None, found(path)))
         read[path] = read_as(path, digest)
     return told, read
 
 
 @given(differences())
-def test_few_are_taken_in_at_once(given: tuple[Differences, dict[ContentPath, Read]]) -> None:
+def test_few_are_taken_in_at_once(given: tuple[Differences, dict[ContentPath, FileRead]]) -> None:
     told, read = given
-    parts = list(lots(told, read))
+    parts = list(import_batches(told, read))
     assert len(parts) == bool(told.any)
     for part in parts:
         assert sorted(part.differences.gone, key=repr) == sorted(told.gone, key=repr)
@@ -69,16 +69,16 @@ def test_few_are_taken_in_at_once(given: tuple[Differences, dict[ContentPath, Re
 
 @given(differences(), st.integers(LOT - 3, 2 * LOT))
 def test_what_belongs_together_stays_so(
-    given: tuple[Differences, dict[ContentPath, Read]], count: int
+    given: tuple[Differences, dict[ContentPath, FileRead]], count: int
 ) -> None:
     told, read = given
     more, more_read = many(count)
     told.changed += more.changed
     read |= more_read
-    parts = list(lots(told, read))
+    parts = list(import_batches(told, read))
     assert sum(len(part.differences.changed) for part in parts) == len(told.changed)
     assert {path: one for part in parts for path, one in part.read.items()} == read
-    directories = {one.found.path for one in told.appeared if one.found.what is What.DIRECTORY}
+    directories = {one.found.path for one in told.appeared if one.found.what is FileType.DIRECTORY}
     where = {one.entry: at for at, part in enumerate(parts) for one in part.differences.gone}
     for at, part in enumerate(parts):
         size = sum(map(len, (part.differences.gone, part.differences.appeared, part.differences.changed)))
@@ -103,9 +103,9 @@ def test_bytes_that_went_and_came_are_one_rename() -> None:
     for number in range(2 * LOT):
         old, new = ContentPath(f"old{number}"), ContentPath(f"new{number}")
         digest = Digest((10_000 + number).to_bytes(32))
-        told.gone.append(Gone(EntryId((20_000 + number).to_bytes(16)), old, Kind.FILE, digest))
-        told.appeared.append(Appeared(found(new)))
+        told.gone.append(GoneEntry(EntryId((20_000 + number).to_bytes(16)), old, Kind.FILE, digest))
+        told.appeared.append(NewPath(found(new)))
         read[new] = read_as(new, digest)
-    for part in lots(told, read):
+    for part in import_batches(told, read):
         gone = {one.digest for one in part.differences.gone}
         assert {part.read[one.found.path].body.digest for one in part.differences.appeared} == gone

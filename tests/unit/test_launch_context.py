@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evstore.core.paths import ContentPath
-from evstore.processes.kernels.launch_context import Place
+from evstore.processes.kernels.launch_context import LaunchContext
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_folder(root: Path, path: str, folder: str) -> None:
-    assert Place(root, ContentPath(path), None).folder() == (root / folder).resolve()
+    assert LaunchContext(root, ContentPath(path), None).folder() == (root / folder).resolve()
 
 
 @pytest.mark.parametrize(
@@ -55,25 +55,25 @@ def test_folder(root: Path, path: str, folder: str) -> None:
     ],
 )
 def test_session_name(root: Path, path: str, session: str, told: str) -> None:
-    assert Place(root, ContentPath(path), session).session_name() == str(root / told)
+    assert LaunchContext(root, ContentPath(path), session).session_name() == str(root / told)
 
 
 def test_no_session_name(root: Path) -> None:
-    assert Place(root, ContentPath("sub/nb.ipynb"), None).session_name() is None
-    assert Place(root, None, "nb.ipynb").session_name() is None
+    assert LaunchContext(root, ContentPath("sub/nb.ipynb"), None).session_name() is None
+    assert LaunchContext(root, None, "nb.ipynb").session_name() is None
 
 
 def test_without_a_path_it_is_where_the_server_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = root.with_name("elsewhere")
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    assert Place(root, None, None).folder() == elsewhere
+    assert LaunchContext(root, None, None).folder() == elsewhere
     elsewhere.rmdir()
-    assert Place(root, None, None).folder() == root
+    assert LaunchContext(root, None, None).folder() == root
 
 
 def test_environment(root: Path) -> None:
     wanted = {"KERNEL_USERNAME": "ann", "JPY_SESSION_NAME": "what a client says"}
-    assert Place(root, ContentPath("nb.ipynb"), None, wanted).environment() == wanted
+    assert LaunchContext(root, ContentPath("nb.ipynb"), None, wanted).environment() == wanted
     told = wanted | {"JPY_SESSION_NAME": str(root / "nb.ipynb")}
-    assert Place(root, ContentPath("nb.ipynb"), "", wanted).environment() == told
+    assert LaunchContext(root, ContentPath("nb.ipynb"), "", wanted).environment() == told

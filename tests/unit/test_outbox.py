@@ -16,7 +16,7 @@ from evstore.processes.kernels import outbox as module
 from evstore.processes.kernels import spill_file
 from evstore.processes.kernels.limits import Limits
 from evstore.processes.kernels.outbox import Outbox
-from evstore.processes.kernels.spill_file import DiskSpace, Overflow
+from evstore.processes.kernels.spill_file import DiskSpace, SpillFile
 
 SMALL, PAGE = 1000, 500
 
@@ -147,7 +147,7 @@ def test_the_files_of_a_slow_client_that_keeps_up_do_not_grow(monkeypatch: pytes
 
 def test_a_file_that_nobody_has_any_more_takes_no_space() -> None:
     space = DiskSpace(100)
-    file = Overflow(space)
+    file = SpillFile(space)
     assert file.read(file.append(b"some"), 4) == b"some"
     assert space.used == 4 and space.has_room(96) and not space.has_room(97)
     del file

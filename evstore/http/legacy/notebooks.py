@@ -26,7 +26,7 @@ from evstore.http.reply import author, json_reply, no_content
 from evstore.http.save_request import Preconditions, off_loop, parse_model, read_body, to_save
 from evstore.http.services import Services, services
 from evstore.log import bodies
-from evstore.services.contents import Found, Save
+from evstore.services.contents import EntrySnapshot, SaveRequest
 from evstore.services.legacy_notebooks import EXTENSION, is_notebook, with_extension
 
 
@@ -75,7 +75,7 @@ async def put(request: web.Request) -> web.Response:
         raise Invalid(f"No notebook JSON data provided for {path}, which exists.")
     conditions = Preconditions.of(request)
     wish, message = await _wish(app, model, size, conditions)
-    app.contents.check_way(path)
+    app.contents.check_parents(path)
     saved = await app.old_notebooks.save(path, _renamed(path, model), wish, author(request))
     moved = saved.created or saved.entry.path != path
     status = 201 if saved.created else 200
@@ -170,7 +170,7 @@ def _renamed(path: ContentPath, model: dict[str, Any]) -> ContentPath:
 
 async def _wish(
     app: Services, model: dict[str, Any], size: int, conditions: Preconditions | None = None
-) -> tuple[Save, str | None]:
+) -> tuple[SaveRequest, str | None]:
     """The content of the model, or an empty notebook, ready to be stored; and why it is not valid."""
     conditions = conditions or Preconditions(None, False, False)
     if model.get("content") is None:
@@ -180,7 +180,7 @@ async def _wish(
 
 async def content_to_save(
     app: Services, content: Any, size: int, conditions: Preconditions
-) -> tuple[Save, str | None]:
+) -> tuple[SaveRequest, str | None]:
     """A notebook of any version as a wish to save it, and why it is not valid. Raises Invalid."""
     incoming = await off_loop(
         size,
@@ -224,7 +224,7 @@ def old_model(entry: Entry) -> models.Model:
     }
 
 
-def _with_content(found: Found, body: bytes, version: int) -> bytes:
+def _with_content(found: EntrySnapshot, body: bytes, version: int) -> bytes:
     content = versions.content_json(body, trusted=found.trusted, version=version)
     return b'%b,"content":%b}' % (orjson.dumps(old_model(found.entry))[:-1], content)
 

@@ -19,7 +19,7 @@ from evstore.core.events import EntryId, format_id
 from evstore.core.notebooks import versions
 from evstore.core.paths import ContentPath
 from evstore.http import contents_reply, notebook7
-from evstore.http.cancel_on_disconnect import while_connected
+from evstore.http.cancel_on_disconnect import cancel_on_disconnect
 from evstore.http.contents import offset_header
 from evstore.http.convert import render
 from evstore.http.files import attachment
@@ -32,7 +32,7 @@ from evstore.http.services import Services, services
 from evstore.lab.apps import NOTEBOOK
 from evstore.log import bodies
 from evstore.processes.convert.jobs import Job
-from evstore.services.contents import Save
+from evstore.services.contents import SaveRequest
 from evstore.services.legacy_notebooks import EXTENSION, is_notebook
 
 ID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -150,7 +150,7 @@ async def print_page(request: web.Request) -> web.Response:
     entry = (await app.old_notebooks.find(_asked(request))).entry
     body = await app.store.body(entry.digest)
     job = Job(format="html", body=body, name=entry.name, modified=entry.modified)
-    converted = await while_connected(request, app.converter.convert(job))
+    converted = await cancel_on_disconnect(request, app.converter.convert(job))
     return render(request, converted, download=False)
 
 
@@ -207,7 +207,7 @@ async def _new(app: Services, request: web.Request) -> Entry:
     specs = await app.kernelspecs.all()
     name = app.kernelspecs.default_among(specs)
     body = versions.empty_for(name, specs[name].spec) if name in specs else notebooks.empty()
-    wish = Save(body=bodies.prepare(body, app.store.known, notebook=True))
+    wish = SaveRequest(body=bodies.prepare(body, app.store.known, notebook=True))
     return await app.old_notebooks.create(ContentPath(""), None, wish, author(request))
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from evstore.http.kernel_websocket import attend, kernel_socket
-from evstore.http.legacy.split_channels import GRACE, TRIOS, OldLink, Trio
+from evstore.http.legacy.split_channels import GRACE, TRIOS, OldLink, SplitChannels
 from evstore.http.services import services
 from evstore.http.sockets import accept
 from evstore.processes.kernels import protocol_v4, wire
@@ -29,7 +29,7 @@ async def channel(request: web.Request) -> web.StreamResponse:
     socket = kernel_socket()
     await accept(request, socket)
     link = OldLink(request, socket)
-    talk = Talk(request.app[TRIOS], kernel, request.match_info["channel"], link)
+    talk = LegacyChannel(request.app[TRIOS], kernel, request.match_info["channel"], link)
     if session := request.query.get("session_id"):
         talk.join(session)
     timer = asyncio.get_running_loop().call_later(GRACE, talk.wait_no_longer)
@@ -40,26 +40,26 @@ async def channel(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-class Talk:
+class LegacyChannel:
     """What is said on one of the websockets, and to which session it belongs."""
 
     def __init__(
-        self, trios: dict[tuple[str, str], Trio], kernel: Kernel, channel: str, link: OldLink
+        self, trios: dict[tuple[str, str], SplitChannels], kernel: Kernel, channel: str, link: OldLink
     ) -> None:
         self._trios = trios
         self._kernel = kernel
         self._channel = channel
         self._link = link
-        self._trio: Trio | None = None
+        self._trio: SplitChannels | None = None
         self._is_named = False  # the client itself has said its session
 
-    def join(self, session: str, *, is_named: bool = True) -> Trio:
+    def join(self, session: str, *, is_named: bool = True) -> SplitChannels:
         """Become one of the session's websockets."""
         self._is_named = is_named
         key = (self._kernel.id, session)
         trio = self._trios.get(key)
         if trio is None:
-            trio = self._trios[key] = Trio(self._kernel, session, lambda: self._forget(key))
+            trio = self._trios[key] = SplitChannels(self._kernel, session, lambda: self._forget(key))
         self._trio = trio
         trio.join(self._channel, self._link)
         return trio

@@ -19,7 +19,7 @@ from evstore.core.units import MIB
 from evstore.http.kernel_websocket import SocketLink
 from evstore.processes.kernels import messages, protocol_v4
 from evstore.processes.kernels.client import Client
-from evstore.processes.kernels.delivery import BATCH, Flow
+from evstore.processes.kernels.delivery import BATCH, Delivery
 from evstore.processes.kernels.kernel import Kernel
 from evstore.processes.kernels.limits import Limits
 from evstore.processes.kernels.outbox import Outbox
@@ -41,7 +41,7 @@ class OldLink(SocketLink):
         return protocol_v4.to_old(frame, version=self.version)
 
 
-class Lane(Flow[OldLink]):
+class ChannelQueue(Delivery[OldLink]):
     """One channel: what waits for the client, in memory and on disk, and its websocket."""
 
     def __init__(self, limits: Limits) -> None:
@@ -67,14 +67,14 @@ class Lane(Flow[OldLink]):
             super().put(frame, is_output=is_output)
 
 
-class Trio:
+class SplitChannels:
     """Up to three websockets of one session, and its client at the kernel (a Link of evstore/processes/kernels/delivery.py)."""
 
     def __init__(self, kernel: Kernel, session: str, ended: Callable[[], None]) -> None:
         self.session = session
         self._kernel = kernel
         self._ended = ended  # called when the last websocket has gone
-        self._lanes = {channel: Lane(kernel.limits) for channel in protocol_v4.CHANNELS}
+        self._lanes = {channel: ChannelQueue(kernel.limits) for channel in protocol_v4.CHANNELS}
         self._client: Client | None = None
         self._early: list[Message] = []  # what the client sends before it is connected
         self._timer: asyncio.TimerHandle | None = None
@@ -170,4 +170,4 @@ def _gap_notice(lost: bytes, count: int) -> bytes:
     return messages.gap_notice(lost, count, msg_id=uuid.uuid4().hex, at=datetime.now(UTC))
 
 
-TRIOS: web.AppKey[dict[tuple[str, str], Trio]] = web.AppKey("trios")
+TRIOS: web.AppKey[dict[tuple[str, str], SplitChannels]] = web.AppKey("trios")

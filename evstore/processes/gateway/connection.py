@@ -20,7 +20,7 @@ from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSMessage, W
 from evstore.core.errors import GatewayError, NotFound
 from evstore.core.units import MIB
 from evstore.processes.gateway.api import Gateway, acknowledge
-from evstore.processes.gateway.reconnect_fence import STATUS, Losses
+from evstore.processes.gateway.reconnect_fence import STATUS, ReconnectFence
 from evstore.processes.gateway.requests import Request, Requests
 from evstore.processes.kernels import wire
 from evstore.processes.kernels.endpoint import AllReceived, Ended, Published, Replied
@@ -66,7 +66,7 @@ class Connection:
         self._kernel_id = kernel_id  # ours
         self._session = uuid.uuid4().hex  # another one would be told what the process before has said
         self._requests = Requests()
-        self._losses = Losses(kernel_id, self._requests, self._enqueue, self._put_out)
+        self._losses = ReconnectFence(kernel_id, self._requests, self._enqueue, self._put_out)
         self._queue: deque[tuple[Message, Request | None]] = deque()
         self._queued = 0  # bytes
         self._wake = asyncio.Event()  # there is something to send

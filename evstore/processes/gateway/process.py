@@ -12,7 +12,7 @@ from evstore.core.errors import CannotStartAtGateway, GatewayError, NotFound
 from evstore.processes.gateway.api import Gateway
 from evstore.processes.gateway.connection import Connection
 from evstore.processes.kernels.endpoint import Ended
-from evstore.processes.kernels.launch_context import Place
+from evstore.processes.kernels.launch_context import LaunchContext
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class RemoteProcess:
         """A gateway does not pass them on."""
         return ""
 
-    async def launch(self, place: Place) -> Connection:
+    async def launch(self, place: LaunchContext) -> Connection:
         """Have it started, unless the gateway has started it again by itself. Raises CannotStart."""
         try:
             if not await self._is_there():
@@ -85,7 +85,7 @@ class RemoteProcess:
             logger.debug("Kernel %s could not be looked at: %s", self._kernel_id, error.message)
         return True
 
-    async def _start(self, place: Place) -> str:
+    async def _start(self, place: LaunchContext) -> str:
         """Returns the gateway's id. When nobody waits for it any more, it is shut down once it has started."""
         environment = kernel_environment(place, self._gateway.config.env)
         starting = asyncio.ensure_future(self._gateway.start(self._name, place.path or "", environment))
@@ -115,7 +115,7 @@ class GatewayLauncher:
         await self._gateway.close()
 
 
-def kernel_environment(place: Place, names: tuple[str, ...]) -> Mapping[str, str]:
+def kernel_environment(place: LaunchContext, names: tuple[str, ...]) -> Mapping[str, str]:
     """The environment that is asked for: all of ours that is called KERNEL_..., and
     `names`, and what the client has set.
 

@@ -47,7 +47,7 @@ class Question:
     timer: asyncio.TimerHandle | None = None
 
 
-class Losses:
+class ReconnectFence:
     """For one kernel: tells those who wait what never came. It speaks in the kernel's name."""
 
     def __init__(

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 
 from evstore.core.units import MIB
-from evstore.processes.kernels.delivery import Flow, Link
+from evstore.processes.kernels.delivery import Delivery, Link
 from evstore.processes.kernels.endpoint import Channels, Endpoint
 from evstore.processes.kernels.executions import Executions
 from evstore.processes.kernels.messages import BadMessage, json_object
@@ -34,7 +34,7 @@ class Page:
         self.has_left = False  # it has closed the link itself, as pages do when they are closed
 
 
-class Client(Flow[Link]):
+class Client(Delivery[Link]):
     """A session at a kernel, connected or away."""
 
     def __init__(self, session: str, outbox: Outbox, executions: Executions) -> None:

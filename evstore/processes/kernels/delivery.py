@@ -38,7 +38,7 @@ class Link(Protocol):
 L = TypeVar("L", bound=Link)
 
 
-class Flow(Generic[L]):
+class Delivery(Generic[L]):
     """An outbox, which outlives the links that it is emptied into one after the other."""
 
     def __init__(self, outbox: Outbox) -> None:

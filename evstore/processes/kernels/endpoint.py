@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from evstore.processes.kernels.launch_context import Place
+from evstore.processes.kernels.launch_context import LaunchContext
 from evstore.processes.kernels.wire import Message
 
 Published = Callable[[list[bytes]], None]  # the parts of a message on iopub
@@ -77,7 +77,7 @@ class Process(Protocol):
         """What it has said on its own stdout and stderr of late, as one line."""
         ...
 
-    async def launch(self, place: Place) -> Endpoint:
+    async def launch(self, place: LaunchContext) -> Endpoint:
         """Start the process; return before the kernel answers. Raises CannotStart, with nothing left running."""
         ...
 

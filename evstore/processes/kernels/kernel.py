@@ -17,7 +17,7 @@ from evstore.processes.kernels.client import Client
 from evstore.processes.kernels.delivery import Link
 from evstore.processes.kernels.endpoint import Ended, Endpoint, Process
 from evstore.processes.kernels.executions import Executions
-from evstore.processes.kernels.launch_context import Place
+from evstore.processes.kernels.launch_context import LaunchContext
 from evstore.processes.kernels.limits import Limits
 from evstore.processes.kernels.pump import Pump
 from evstore.processes.ws_close_codes import FINAL
@@ -40,7 +40,7 @@ class Kernel:
         name: str,
         pump: Pump,
         process: Process,
-        place: Place,
+        place: LaunchContext,
         ended: Callable[[Kernel], None],
         metadata: Mapping[str, object] | None = None,
         actions: Actions | None = None,

@@ -11,7 +11,7 @@ from evstore.processes.working_dir import nearest_folder
 
 
 @dataclass(slots=True)
-class Place:
+class LaunchContext:
     """A place in the served folder, for a kernel to be started in now or again later."""
 
     root: Path  # the served folder

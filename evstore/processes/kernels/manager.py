@@ -16,7 +16,7 @@ from evstore.processes.kernels.actions import Actions
 from evstore.processes.kernels.activity import UNTRACKED
 from evstore.processes.kernels.endpoint import Launcher
 from evstore.processes.kernels.kernel import Kernel
-from evstore.processes.kernels.launch_context import Place
+from evstore.processes.kernels.launch_context import LaunchContext
 from evstore.processes.kernels.limits import Limits
 from evstore.processes.kernels.pump import Pump
 from evstore.processes.kernels.specs import KernelSpec, Specs
@@ -111,7 +111,7 @@ class Kernels:
             return running
         if 0 < self._limit <= len(self._kernels):
             raise Forbidden(f"{self._limit} kernels run already, and no more may: shut one down first.")
-        kernel = self._make(kernel_id, spec, Place(self._folder, parsed, session, variables or {}))
+        kernel = self._make(kernel_id, spec, LaunchContext(self._folder, parsed, session, variables or {}))
         self._kernels[kernel_id] = kernel
         with self.actions.telling("start", spec.name, kernel_id):
             await kernel.start()
@@ -151,7 +151,7 @@ class Kernels:
             self.actions.tell("start", wanted, None, error.message)
             raise error from None
 
-    def _make(self, kernel_id: str, spec: KernelSpec, place: Place) -> Kernel:
+    def _make(self, kernel_id: str, spec: KernelSpec, place: LaunchContext) -> Kernel:
         process = self._launcher.process(kernel_id, spec.name)
         pump = Pump(kernel_id, self._kept, self.untracked)
         return Kernel(kernel_id, spec.name, pump, process, place, self._ended, spec.metadata, self.actions)

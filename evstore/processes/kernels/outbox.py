@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from evstore.core.units import MIB
 from evstore.processes.kernels.limits import Limits
-from evstore.processes.kernels.spill_file import Overflow
+from evstore.processes.kernels.spill_file import SpillFile
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Outbox:
         self._head: deque[bytes] = deque()  # ready to be taken
         self._head_size = 0
         self._spilling = False  # from the first frame that did not fit until all are taken
-        self._files = deque[Overflow]()
+        self._files = deque[SpillFile]()
         self._read_at = 0  # in the first file
         self._on_disk = 0
         self._tail: deque[bytes] = deque()  # not written yet
@@ -112,7 +112,7 @@ class Outbox:
         page = b"".join(piece for frame in self._tail for piece in (len(frame).to_bytes(LENGTH), frame))
         try:
             if not self._files or self._files[-1].size >= FILE:
-                self._files.append(Overflow(self._limits.space))
+                self._files.append(SpillFile(self._limits.space))
             self._files[-1].append(page)
         except OSError as error:
             logger.warning("A kernel's output can't be kept on disk: %s", error)
@@ -137,7 +137,7 @@ class Outbox:
         self._head.append(frame)
         self._head_size += len(frame)
 
-    def _read_page(self, file: Overflow) -> None:
+    def _read_page(self, file: SpillFile) -> None:
         page = file.read(self._read_at, PAGE)
         at = 0
         while at + LENGTH <= len(page):

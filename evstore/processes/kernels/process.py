@@ -24,7 +24,7 @@ from jupyter_client.session import Session
 from evstore.core.errors import CannotStart
 from evstore.processes.child_env import for_programs
 from evstore.processes.kernels.endpoint import Ended
-from evstore.processes.kernels.launch_context import Place
+from evstore.processes.kernels.launch_context import LaunchContext
 from evstore.processes.kernels.messages import Signer
 from evstore.processes.kernels.runtime import Runtime
 from evstore.processes.kernels.zmq_endpoint import ZmqEndpoint
@@ -86,7 +86,7 @@ class KernelProcess:
         """The last lines that the process wrote to its own stdout and stderr, as one."""
         return self._printed.text
 
-    async def launch(self, place: Place) -> ZmqEndpoint:
+    async def launch(self, place: LaunchContext) -> ZmqEndpoint:
         """Start the process there. Raises CannotStart when that fails."""
         environment = for_programs()
         environment.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or ipykernel starts with a warning

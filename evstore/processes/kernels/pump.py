@@ -34,7 +34,7 @@ from evstore.processes.kernels.executions import Executions
 from evstore.processes.kernels.limits import Limits
 from evstore.processes.kernels.messages import BadMessage
 from evstore.processes.kernels.outbox import Outbox
-from evstore.processes.kernels.readiness_probe import WarmUp
+from evstore.processes.kernels.readiness_probe import ReadinessProbe
 from evstore.processes.kernels.wire import to_v1
 from evstore.processes.ws_close_codes import REPLACED
 
@@ -57,7 +57,7 @@ class Pump:
         self._heir = self._add_client("")  # who was connected last: nobody, so far
         self._endpoint: Endpoint | None = None
         self._iopub: Subscription | None = None
-        self._warm_up: WarmUp | None = None
+        self._warm_up: ReadinessProbe | None = None
         self._is_ready = False
         self._session = ""  # the kernel's own, which it makes anew at each start
         self._parent_part, self._parent = b"", dict[str, Any]()  # the last message's parent header
@@ -71,7 +71,7 @@ class Pump:
         """A process has been started: connect to it. `warm_up` must follow."""
         self._endpoint = endpoint
         self._iopub = endpoint.subscribe(self._published, self._flush)
-        self._warm_up = WarmUp(endpoint, self._kernel_id)
+        self._warm_up = ReadinessProbe(endpoint, self._kernel_id)
         for client in self._clients.values():
             client.attach(endpoint)
 

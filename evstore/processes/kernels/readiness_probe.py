@@ -31,7 +31,7 @@ LIFT_LIMIT = (
 )
 
 
-class WarmUp:
+class ReadinessProbe:
     """The questions to one kernel that starts. `session` is the sender's name in them."""
 
     def __init__(self, endpoint: Endpoint, session: str) -> None:

@@ -34,7 +34,7 @@ class DiskSpace:
         self._given.append(size)
 
 
-class Overflow:
+class SpillFile:
     """A file that has no name: it is gone when it is closed, or nobody has it any more, even by a crash."""
 
     def __init__(self, space: DiskSpace) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from evstore.core.units import MIB
 from evstore.processes.kernels.limits import Limits
-from evstore.processes.kernels.spill_file import Overflow
+from evstore.processes.kernels.spill_file import SpillFile
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Blob:
 
     size: int
     data: bytes | None
-    file: Overflow | None = None
+    file: SpillFile | None = None
     at: int = 0
 
     def read(self) -> bytes:
@@ -50,7 +50,7 @@ class Spool:
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._file: Overflow | None = None
+        self._file: SpillFile | None = None
         self._live = 0  # bytes of the file that are in use
 
     def put(self, data: bytes, *, always: bool = False) -> Blob | None:
@@ -63,7 +63,7 @@ class Spool:
             return None
         try:
             if self._file is None:
-                self._file = Overflow(room.space)
+                self._file = SpillFile(room.space)
             at = self._file.append(data)
         except OSError as error:
             logger.warning("A kernel's output can't be kept on disk: %s", error)

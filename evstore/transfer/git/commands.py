@@ -52,7 +52,7 @@ class Label(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CommandDiff:
     """One command: its last event, what it did to files, and what it says for git."""
 
     last: Recorded
@@ -65,11 +65,11 @@ class Told:
     unlabelled: list[Offset]  # of checkpoints that are deleted
 
 
-def tell(tx: Tx, events: Sequence[Recorded]) -> Told:
+def tell(tx: Tx, events: Sequence[Recorded]) -> CommandDiff:
     """What the events of one command, all of them, have done."""
     removed, files = _compare(tx, events)
     commits = [one.event for one in events if isinstance(one.event, CommitImported)]
-    return Told(
+    return CommandDiff(
         last=events[-1],
         removed=removed,
         files=files,

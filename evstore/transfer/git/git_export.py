@@ -22,7 +22,7 @@ from evstore.log.engine.base import Tx
 from evstore.log.log import Moment
 from evstore.store.store import Store
 from evstore.transfer.git import mapping
-from evstore.transfer.git.commands import File, Told, tell
+from evstore.transfer.git.commands import CommandDiff, File, tell
 from evstore.transfer.git.formats import Commit
 from evstore.transfer.git.stream import Sent, Stream
 from evstore.transfer.git.target import Target, note, open_target
@@ -52,7 +52,7 @@ async def export_repository(store: Store, folder: Path, at: Moment | None, progr
     end = await store.read(lambda tx: log.head(tx).offset if at is None else log.resolve(tx, at))
     target = await asyncio.to_thread(open_target, folder)
     await store.read(lambda tx: _check_same_log(tx, target, end))
-    with closing(Writer(target, GitExported(end))) as writer:
+    with closing(GitExport(target, GitExported(end))) as writer:
         offset = target.offset
         while offset < end:
             offset = await store.read(lambda tx, after=offset: writer.write_page(tx, after, end))
@@ -72,7 +72,7 @@ def _check_same_log(tx: Tx, target: Target, end: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _PlannedFile:
     """A tag that is to be made once all commits have been sent: until then it may be moved or deleted."""
 
     offset: int  # of the event that it comes from
@@ -82,7 +82,7 @@ class _Wish:
     message: str | None
 
 
-class Writer:
+class GitExport:
     """Turns the log into a stream, page by page, on a reader's thread. Close it."""
 
     def __init__(self, target: Target, done: GitExported) -> None:
@@ -91,8 +91,8 @@ class Writer:
         self._stream = Stream(target.folder, target.tip, target.notes)
         self._tip = target.tip
         self._commits: list[tuple[int, str]] = []  # of this run: up to which offset, and the mark
-        self._tags: dict[str, _Wish] = {}  # that came from git, by name
-        self._labels: dict[int, _Wish] = {}  # of checkpoints, by their offsets
+        self._tags: dict[str, _PlannedFile] = {}  # that came from git, by name
+        self._labels: dict[int, _PlannedFile] = {}  # of checkpoints, by their offsets
         self._skipped: dict[str, None] = {}
         self._by = mapping.ident("evstore", 0)
 
@@ -120,7 +120,7 @@ class Writer:
         self.done.skipped = [Skipped(path, IMPOSSIBLE) for path in self._skipped]
         self._stream.finish(self._by)
 
-    def _write(self, tx: Tx, told: Told) -> None:
+    def _write(self, tx: Tx, told: CommandDiff) -> None:
         removed = [path for path in told.removed if mapping.is_possible(path)]
         files = [file for file in told.files if mapping.is_possible(file.path)]
         self._skipped |= {file.path: None for file in told.files if not mapping.is_possible(file.path)}
@@ -140,16 +140,16 @@ class Writer:
         pieces = bodies.chunks(tx, bodies.manifest(tx, file.digest)) if file.digest is not None else ()
         return self._stream.blob(file.digest, file.size, pieces)
 
-    def _note_tags(self, told: Told) -> None:
+    def _note_tags(self, told: CommandDiff) -> None:
         for offset, tag in told.tags:
             if (commit := self._commit_at(tag.source)) is not None:
-                self._tags[tag.name] = _Wish(offset, tag.name, commit, tag.tagger, tag.message)
+                self._tags[tag.name] = _PlannedFile(offset, tag.name, commit, tag.tagger, tag.message)
         for recorded, text, path in told.labels:
             if self._tip is not None:
                 message = f"{text}\n\nThe checkpoint {recorded.offset} of {path}.\n"
                 by = mapping.ident(recorded.actor, recorded.at)
                 name = text.replace("/", "-")
-                self._labels[recorded.offset] = _Wish(recorded.offset, name, self._tip, by, message)
+                self._labels[recorded.offset] = _PlannedFile(recorded.offset, name, self._tip, by, message)
         for offset in told.unlabelled:
             self._labels.pop(offset, None)
 
@@ -160,7 +160,7 @@ class Writer:
         return commits[place][1] if place < len(commits) else None
 
 
-def _words(told: Told) -> Commit:
+def _words(told: CommandDiff) -> Commit:
     if (commit := told.commit) is not None:
         return Commit(commit.author, commit.committer, commit.message, commit.encoding)
     by = mapping.ident(told.last.actor, told.last.at)

@@ -24,7 +24,7 @@ from evstore.log import log
 from evstore.log.engine.base import Tx
 from evstore.projections import history, tree
 from evstore.services.contents import make_directories
-from evstore.store.store import Store, Work
+from evstore.store.store import Store, UnitOfWork
 from evstore.transfer.git.history_reader import Reader, Ready
 from evstore.transfer.git.replaying import Replay
 from evstore.transfer.git.repository import Repository, Tag
@@ -172,7 +172,7 @@ async def _write(store: Store, directory: EntryId, batch: list[Ready]) -> None:
     await store.write_together(commands, weight=weight)
 
 
-def _take(work: Work, directory: EntryId, ready: Ready) -> None:
+def _take(work: UnitOfWork, directory: EntryId, ready: Ready) -> None:
     """A command: what a commit did, that it was this commit, and the tags on it."""
     into = _directory(work.tx, directory)
     for put in ready.puts:
@@ -204,7 +204,7 @@ async def _take_late(
             events.append(_tagged(tag, source))
             report.signed += tag.is_signed
 
-    def command(work: Work) -> None:
+    def command(work: UnitOfWork) -> None:
         into = _directory(work.tx, directory)
         work.append([noted for event in events for noted in rules.note_git(into, event)])
 

@@ -15,7 +15,7 @@ from evstore.core.paths import ContentPath, check_path
 from evstore.core.units import MIB
 from evstore.log import bodies
 from evstore.log.bodies import Body
-from evstore.store.body_upload import WHOLE, ingest, store_ahead
+from evstore.store.body_upload import WHOLE, store_ahead, upload_body
 from evstore.store.store import Store
 from evstore.transfer.git.formats import LINK, PROGRAM, SUBMODULE, Change, Commit, Step
 from evstore.transfer.git.replaying import Put
@@ -107,7 +107,9 @@ class Reader:
 
     def _body(self, found: Object, *, notebook: bool) -> Body:
         if found.size > WHOLE:
-            return self._wait(ingest(self.store, found, found.size, Author.new(ACTOR), notebook=notebook))
+            return self._wait(
+                upload_body(self.store, found, found.size, Author.new(ACTOR), notebook=notebook)
+            )
         body = bodies.prepare(found.read(), self.store.known, notebook=notebook)
         body.plain = None  # its chunks suffice
         self._held.append(body)

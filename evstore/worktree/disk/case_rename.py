@@ -14,7 +14,7 @@ from evstore.core.errors import NotFound
 from evstore.core.paths import ContentPath
 from evstore.worktree.disk.file_writer import NEW, OLD, TMP
 from evstore.worktree.disk.renameat2 import rename_new
-from evstore.worktree.disk.rooted_dir import Inside, names_of
+from evstore.worktree.disk.rooted_dir import RootedDir, names_of
 from evstore.worktree.disk.stat_checks import look_in
 from evstore.worktree.trash import trash_dir
 
@@ -23,7 +23,7 @@ LONGEST = 8192  # bytes of a note
 END = "\0"  # of the path, after which the name stands
 
 
-def respell(inside: Inside, name: str, new: ContentPath, source: int, target: int) -> None:
+def respell(inside: RootedDir, name: str, new: ContentPath, source: int, target: int) -> None:
     """Give what is `name` in the directory `source` (a descriptor) the path `new`, whose directory is `target`. Raises OSError."""
     between = f"{BETWEEN}{secrets.token_hex(8)}"
     with ExitStack() as stack:
@@ -39,7 +39,7 @@ def respell(inside: Inside, name: str, new: ContentPath, source: int, target: in
             raise
 
 
-def finish(inside: Inside, tmp: int, note: str) -> str | None:
+def finish(inside: RootedDir, tmp: int, note: str) -> str | None:
     """Do what was not done any more. Returns the name under which it is in the trash now, if its own was taken. Raises OSError."""
     with open(os.open(note, OLD, dir_fd=tmp), "rb") as file:
         path, _, new = file.read(LONGEST).decode(errors="replace").partition(END)
@@ -52,7 +52,7 @@ def finish(inside: Inside, tmp: int, note: str) -> str | None:
     return left
 
 
-def _put_in_place(inside: Inside, between: ContentPath, directory: int, new: str) -> str | None:
+def _put_in_place(inside: RootedDir, between: ContentPath, directory: int, new: str) -> str | None:
     if look_in(directory, between.name) is None:
         return None
     try:

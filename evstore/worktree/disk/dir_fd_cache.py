@@ -11,7 +11,7 @@ from collections.abc import Sequence
 STEP = 16  # levels between two directories that are remembered: usual folders are not that deep
 
 
-class Way:
+class DirFdCache:
     """For one thread, and for a short time: what is renamed meanwhile is still reached by its old name."""
 
     def __init__(self) -> None:

@@ -21,8 +21,8 @@ from evstore.core.paths import ContentPath, check_name, check_path
 from evstore.worktree.disk.case_rename import respell
 from evstore.worktree.disk.errors import (
     NOT_ALLOWED,
+    AccessDenied,
     Changed,
-    Closed,
     FolderFailed,
     FolderFull,
     FolderGone,
@@ -37,7 +37,7 @@ from evstore.worktree.disk.errors import (
     when_reading,
 )
 from evstore.worktree.disk.file_reader import opened
-from evstore.worktree.disk.file_stat import Found, Scan, Skipped, Stamp, What
+from evstore.worktree.disk.file_stat import FileStat, FileType, Scan, Skipped, StatStamp
 from evstore.worktree.disk.file_writer import (
     NEW,
     OLD,
@@ -50,7 +50,7 @@ from evstore.worktree.disk.file_writer import (
 )
 from evstore.worktree.disk.modes import set_executable, tells_modes
 from evstore.worktree.disk.renameat2 import is_same, rename_new
-from evstore.worktree.disk.rooted_dir import Inside, is_spelt, names_of, other_spellings
+from evstore.worktree.disk.rooted_dir import RootedDir, is_spelt, names_of, other_spellings
 from evstore.worktree.disk.stat_checks import (
     EFFECTIVE,
     Replacing,
@@ -65,24 +65,24 @@ from evstore.worktree.disk.stat_checks import (
 )
 from evstore.worktree.disk.temp_cleanup import sweep
 from evstore.worktree.trash import trash_dir
-from evstore.worktree.trash.entries import Trashed
+from evstore.worktree.trash.entries import Trash
 
 __all__ = [
+    "AccessDenied",
     "Changed",
-    "Closed",
     "Disk",
+    "FileStat",
+    "FileType",
     "FolderFailed",
     "FolderFull",
     "FolderGone",
     "FolderReadOnly",
-    "Found",
     "Occupied",
     "OtherDisk",
     "Scan",
     "Skipped",
-    "Stamp",
+    "StatStamp",
     "Unreadable",
-    "What",
 ]
 
 NO_STATE = (
@@ -100,39 +100,39 @@ class Disk:
         self._top = f"{self.root}/"
         self._keeps_modes: bool | None = None  # None: that is not known yet
         try:
-            self._inside = Inside(self.root)
+            self._inside = RootedDir(self.root)
         except OSError as error:
             raise FolderFailed(f"The folder can't be entered ({sentence(error)})") from None
-        self.trashed = Trashed(self._inside)
+        self.trashed = Trash(self._inside)
 
     def close(self) -> None:
         """Nothing may be in use any more, nor used after. What is not closed is so once nobody has it, no thread either."""
         self._inside.close()
 
-    def recognise(self, mark: str) -> None:
+    def set_folder_id(self, mark: str) -> None:
         """When something else is at the folder's path from now on, it is this folder only if its `.evstore/folder` holds `mark`."""
         self._inside.mark = mark.encode()
 
     # reading
 
-    def remembering(self) -> AbstractContextManager[None]:
+    def read_only_walk(self) -> AbstractContextManager[None]:
         """Looking through what may be nested very deeply; not for long, and nothing may be changed by this thread meanwhile.
 
         A directory that somebody renames in the meantime may still be found under its old name.
         """
-        return self._inside.remembering()
+        return self._inside.read_only_walk()
 
-    def glance(self, path: ContentPath) -> Stamp | None:
+    def quick_stamp(self, path: ContentPath) -> StatStamp | None:
         """What is at a path, or where links lead on the way to it: only good for telling whether it is as at another glance.
 
         One call of the system, for it is made on the event loop for each read.
         """
         try:
-            return Stamp.of(os.lstat(self._top + path))
+            return StatStamp.of(os.lstat(self._top + path))
         except (OSError, ValueError):
             return None
 
-    def look(self, path: ContentPath) -> Found | None:
+    def look(self, path: ContentPath) -> FileStat | None:
         """What is there: None when nothing is, also when a folder above is no real directory.
 
         Raises Unreadable when that can't be known, FolderGone.
@@ -143,7 +143,7 @@ class Disk:
             try:
                 name = names[-1] if names else "."
                 found = look_in(directory, name)
-                return Found.of(path, found) if found and is_spelt(directory, name) else None
+                return FileStat.of(path, found) if found and is_spelt(directory, name) else None
             finally:
                 os.close(directory)
         except NotFound:
@@ -174,7 +174,7 @@ class Disk:
         except OSError as error:
             raise when_reading(error, path) from None
 
-    def open(self, path: ContentPath) -> tuple[BufferedReader, Found]:
+    def open(self, path: ContentPath) -> tuple[BufferedReader, FileStat]:
         """A regular file for reading, which the caller closes, and what it is. Raises NotFound, Unreadable, FolderGone.
 
         So do its reads.
@@ -195,7 +195,7 @@ class Disk:
         except BaseException:
             file.close()
             raise
-        return file, Found.of(path, found)
+        return file, FileStat.of(path, found)
 
     def read_link(self, path: ContentPath) -> str:
         """What a symbolic link says, which may be anything. Raises NotFound, also when it is no link, Unreadable, FolderGone."""
@@ -217,7 +217,7 @@ class Disk:
             return False
 
     @cached_property
-    def folds(self) -> bool:
+    def is_case_insensitive(self) -> bool:
         """Whether the disk takes some different names for one: no matter for case, or for the Unicode form.
 
         Found out by trying. A directory in it may still differ: the methods here look at each.
@@ -259,7 +259,7 @@ class Disk:
         replacing: Replacing = "anything",
         durable: bool = False,
         executable: bool = False,
-    ) -> Stamp:
+    ) -> StatStamp:
         """Make `pieces` the file's contents, all at once, changed at `modified` (µs since 1970).
 
         Synced to the disk only if `durable`; then a power failure leaves the old contents or the new ones.
@@ -276,7 +276,7 @@ class Disk:
                 self._inside, Target(path, directory, name, replacing, durable, executable), pieces, modified
             )
 
-    def set_executable(self, path: ContentPath, executable: bool) -> tuple[Stamp, Stamp]:
+    def set_executable(self, path: ContentPath, executable: bool) -> tuple[StatStamp, StatStamp]:
         """Let those who may read a file start it, or nobody; its other mode bits stay. Returns what it was and is known by.
 
         Raises NotFound, Occupied when it is no file, and as `write` does.
@@ -284,7 +284,7 @@ class Disk:
         with changing(path), self._existing(path) as (directory, name):
             return set_executable(Target(path, directory, name, "anything"), executable)
 
-    def make_directory(self, path: ContentPath) -> Stamp:
+    def make_directory(self, path: ContentPath) -> StatStamp:
         """Make a directory, unless it is there. Raises Occupied when something else is, and as `write` does."""
         check_path(path)
         with changing(path), self._parent(path) as (directory, name):
@@ -294,7 +294,7 @@ class Disk:
             if not stat.S_ISDIR(found.st_mode):
                 raise Occupied(f"{shown(path)} is {called(found)} on the disk")
             check_spelling(directory, path, name)
-            return Stamp.of(found)
+            return StatStamp.of(found)
 
     def rename(self, old: ContentPath, new: ContentPath) -> None:
         """Move a file or a directory with all it holds, in one step, never over something that is there.
@@ -330,7 +330,7 @@ class Disk:
         with changing(path), self._parent(path) as (directory, its_name):
             trash_dir.take(self._inside, (name, *below), directory, its_name)
 
-    def remove_file(self, path: ContentPath, stamp: Stamp) -> None:
+    def remove_file(self, path: ContentPath, stamp: StatStamp) -> None:
         """Remove the file of that stamp, and no other. Raises NotFound, Changed, Occupied when it is no file, and as `write` does."""
         with changing(path), self._existing(path) as (directory, name):
             remove(Target(path, directory, name, stamp), stamp)

@@ -28,7 +28,7 @@ class Unreadable(EvstoreError):
         super().__init__(f"{shown(path)} {self.why}")
 
 
-class Closed(Unreadable):
+class AccessDenied(Unreadable):
     """That may not be read."""
 
 
@@ -56,7 +56,7 @@ class FolderReadOnly(Forbidden):
     """That may not be changed on the disk."""
 
 
-class NoVersions(Exists):
+class NotVersioned(Exists):
     """It lies on the disk alone, and has no versions."""
 
 
@@ -77,7 +77,7 @@ def when_reading(error: OSError, path: str) -> EvstoreError:
     """The error for a read of `path` that ended in `error`."""
     if error.errno in MISSING:
         return missing(path)
-    kind = Closed if error.errno in NOT_ALLOWED else Unreadable
+    kind = AccessDenied if error.errno in NOT_ALLOWED else Unreadable
     return kind(path, sentence(error))
 
 

@@ -18,7 +18,7 @@ LARGEST = 2**63 - 1  # what SQLite keeps: dates up to 2262, and not the inodes o
 LATEST = 253_402_300_799_000_000  # µs since 1970: the end of the year 9999, the last that Python can show
 
 
-class What(StrEnum):
+class FileType(StrEnum):
     """What lies at a path itself, not what a link leads to."""
 
     FILE = "file"
@@ -27,10 +27,10 @@ class What(StrEnum):
     OTHER = "other"  # a pipe, a socket, a device
 
 
-WHAT = {stat.S_IFREG: What.FILE, stat.S_IFDIR: What.DIRECTORY, stat.S_IFLNK: What.LINK}
+WHAT = {stat.S_IFREG: FileType.FILE, stat.S_IFDIR: FileType.DIRECTORY, stat.S_IFLNK: FileType.LINK}
 
 
-class Stamp(NamedTuple):
+class StatStamp(NamedTuple):
     """By which a change is noticed without reading: whoever writes to a file changes one of these.
 
     The mtime can be set by anybody, and is set back by `rsync --inplace -t`, `tar x` and many others: then only
@@ -43,17 +43,17 @@ class Stamp(NamedTuple):
     ctime_ns: int
 
     @classmethod
-    def of(cls, found: os.stat_result) -> Stamp:
+    def of(cls, found: os.stat_result) -> StatStamp:
         mtime, inode, ctime = found.st_mtime_ns, found.st_ino, found.st_ctime_ns
         if inode <= LARGEST and -LARGEST <= mtime <= LARGEST and -LARGEST <= ctime <= LARGEST:
             return cls(found.st_size, mtime, inode, ctime)  # quickly: it is asked for each file
         return cls(found.st_size, _folded(mtime), _folded(inode), _folded(ctime))
 
-    def is_moved(self, before: Stamp) -> bool:
+    def is_moved(self, before: StatStamp) -> bool:
         """Whether this can be what had the stamp `before`, with another name or other rights since then."""
         return self[:3] == before[:3]
 
-    def as_written(self) -> Stamp:
+    def as_written(self) -> StatStamp:
         """By which a file is known that we have just written, and given a date of its own.
 
         Whoever changes it gives it another, but where all dates are whole seconds: then it is one that no file has.
@@ -61,7 +61,7 @@ class Stamp(NamedTuple):
         is_coarse = self.mtime_ns % NS == self.ctime_ns % NS == 0
         return self.undated() if is_coarse else self
 
-    def as_read(self, began: int) -> Stamp:
+    def as_read(self, began: int) -> StatStamp:
         """By which a file is known that was read from `began` (ns since 1970) on.
 
         When it had just been changed, the next change could have the same date: then it is one that no file
@@ -70,17 +70,17 @@ class Stamp(NamedTuple):
         is_past = _is_past(self.mtime_ns, began) and _is_past(self.ctime_ns, began)
         return self if is_past else self.undated()
 
-    def undated(self) -> Stamp:
+    def undated(self) -> StatStamp:
         """That of something which is to be read again in any case."""
         return self._replace(ctime_ns=NO_DATE)
 
 
-class Found(NamedTuple):
+class FileStat(NamedTuple):
     """Something on the disk."""
 
     path: ContentPath
-    what: What
-    stamp: Stamp
+    what: FileType
+    stamp: StatStamp
     mode: int  # permission bits
     created: int | None  # µs since 1970, where Python can tell
     modified: int  # µs since 1970; dates that no calendar shows are moved to the nearest one
@@ -91,12 +91,12 @@ class Found(NamedTuple):
         return bool(self.mode & stat.S_IXUSR)
 
     @classmethod
-    def of(cls, path: ContentPath, found: os.stat_result) -> Found:
+    def of(cls, path: ContentPath, found: os.stat_result) -> FileStat:
         mode, born = found.st_mode, getattr(found, "st_birthtime", None)
         return cls(
             path,
-            WHAT.get(stat.S_IFMT(mode), What.OTHER),
-            Stamp.of(found),
+            WHAT.get(stat.S_IFMT(mode), FileType.OTHER),
+            StatStamp.of(found),
             stat.S_IMODE(mode),
             None if born is None else clamped(int(born * 1_000_000)),
             clamped(found.st_mtime_ns // 1000),
@@ -115,7 +115,7 @@ class Skipped:
 class Scan:
     """One directory."""
 
-    found: list[Found]  # by name
+    found: list[FileStat]  # by name
     skipped: list[Skipped]
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from evstore.core.paths import ContentPath
 from evstore.core.units import MIB
 from evstore.worktree.disk.errors import Changed, Occupied, shown
-from evstore.worktree.disk.file_stat import Stamp
+from evstore.worktree.disk.file_stat import StatStamp
 from evstore.worktree.disk.renameat2 import exchange, rename_new
-from evstore.worktree.disk.rooted_dir import READING, Inside
+from evstore.worktree.disk.rooted_dir import READING, RootedDir
 from evstore.worktree.disk.stat_checks import TEMPORARY, Replacing, called, check_replaceable, look_in
 
 TMP = "tmp"  # in .evstore
@@ -41,12 +41,12 @@ class Target:
     durable: bool = False  # it must be on stable storage before it takes its place, for nobody else has it
     executable: bool = False  # a new one, as the user's umask allows; an old one keeps its mode
 
-    def check(self) -> Stamp | None:
+    def check(self) -> StatStamp | None:
         """The file to replace, if there is one. Raises Occupied, Changed, FolderReadOnly."""
         return check_replaceable(self.directory, self.path, self.name, self.replacing)
 
 
-def write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: int) -> Stamp:
+def write(inside: RootedDir, target: Target, pieces: Iterable[bytes], modified: int) -> StatStamp:
     """`Disk.write`. Raises OSError too."""
     stamp = _write(inside, target, pieces, modified)
     if target.durable:
@@ -54,7 +54,7 @@ def write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: int
     return stamp
 
 
-def _write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: int) -> Stamp:
+def _write(inside: RootedDir, target: Target, pieces: Iterable[bytes], modified: int) -> StatStamp:
     replaces = target.check() is not None
     with _temporary(inside, target, replaces=replaces) as (name, place):
         stamp = _fill(name, place, pieces, modified, target, replaces=replaces)
@@ -69,7 +69,7 @@ def _write(inside: Inside, target: Target, pieces: Iterable[bytes], modified: in
             return _in_place(target, stamp)
 
 
-def remove(target: Target, stamp: Stamp) -> None:
+def remove(target: Target, stamp: StatStamp) -> None:
     """`Disk.remove_file`. Raises OSError too.
 
     It gets another name first: what is looked at then is what is removed, whoever puts what in its place.
@@ -77,12 +77,12 @@ def remove(target: Target, stamp: Stamp) -> None:
     found = os.stat(target.name, dir_fd=target.directory, follow_symlinks=False)
     if not stat.S_ISREG(found.st_mode):
         raise Occupied(f"{shown(target.path)} is {called(found)} on the disk")
-    if Stamp.of(found) != stamp:
+    if StatStamp.of(found) != stamp:
         raise _changed(target)
     aside = temporary_name()
     rename_new(target.name, aside, target.directory, target.directory)
     found = os.stat(aside, dir_fd=target.directory, follow_symlinks=False)
-    if stat.S_ISREG(found.st_mode) and Stamp.of(found).is_moved(stamp):
+    if stat.S_ISREG(found.st_mode) and StatStamp.of(found).is_moved(stamp):
         os.unlink(aside, dir_fd=target.directory)
         return
     try:
@@ -123,7 +123,7 @@ def temporary_name(prefix: str = TEMPORARY) -> str:
 
 
 @contextmanager
-def _temporary(inside: Inside, target: Target, *, replaces: bool) -> Generator[tuple[str, int]]:
+def _temporary(inside: RootedDir, target: Target, *, replaces: bool) -> Generator[tuple[str, int]]:
     """A name for a temporary file and a descriptor of its directory: ours, or the target's if it has to be there."""
     with ExitStack() as stack:
         try:
@@ -155,7 +155,7 @@ def _gives_rights(directory: int) -> bool:
         return False
 
 
-def _beside(inside: Inside, target: Target, stack: ExitStack, *, replaces: bool) -> str:
+def _beside(inside: RootedDir, target: Target, stack: ExitStack, *, replaces: bool) -> str:
     """A name for a temporary file in the target's directory, with a note for `sweep` that it is there: a link to it."""
     name = temporary_name(TEMPORARY if replaces else TEMPORARY_NEW)
     with suppress(OSError):  # nowhere to leave it
@@ -173,7 +173,7 @@ def _remove(name: str, directory: int) -> None:
 
 def _fill(
     name: str, place: int, pieces: Iterable[bytes], modified: int, target: Target, *, replaces: bool
-) -> Stamp:
+) -> StatStamp:
     """Make the file `name` in `place` as it shall look in the end, and say how it will be recognised there."""
     # a new one is made as the user's umask wants it; the copy of an old one is nobody's business until it has its mode
     descriptor = os.open(
@@ -190,10 +190,10 @@ def _fill(
         os.utime(descriptor, ns=(time.time_ns(), modified * 1000))
         if target.durable:
             os.fsync(descriptor)
-        return Stamp.of(os.fstat(descriptor))
+        return StatStamp.of(os.fstat(descriptor))
 
 
-def _put(name: str, place: int, target: Target, stamp: Stamp) -> bool:
+def _put(name: str, place: int, target: Target, stamp: StatStamp) -> bool:
     """Move the finished file to its place; False when that is on another disk. Raises what `Target.check` does."""
     old = target.check()  # once more: this is the last moment
     try:
@@ -217,16 +217,16 @@ def _put(name: str, place: int, target: Target, stamp: Stamp) -> bool:
     return True
 
 
-def _in_place(target: Target, made: Stamp) -> Stamp:
+def _in_place(target: Target, made: StatStamp) -> StatStamp:
     """The stamp of what was made and then moved to its place, for that has changed its ctime."""
     with suppress(OSError):  # it can't be known: then it is read once
         found = look_in(target.directory, target.name)
-        if found is not None and (there := Stamp.of(found)).is_moved(made):
+        if found is not None and (there := StatStamp.of(found)).is_moved(made):
             return there
     return made  # nobody else's file has that one
 
 
-def _check_exchanged(name: str, place: int, target: Target, old: Stamp, new: Stamp) -> None:
+def _check_exchanged(name: str, place: int, target: Target, old: StatStamp, new: StatStamp) -> None:
     """Raise Changed unless `old` is what came out as `name`. Then somebody else was faster, and what is his goes back.
 
     In the meantime he may have put something newer there, and so on: it is right when what comes out is
@@ -236,7 +236,7 @@ def _check_exchanged(name: str, place: int, target: Target, old: Stamp, new: Sta
     try:
         while not _is_expected(came := os.stat(name, dir_fd=place, follow_symlinks=False), expected, target):
             exchange(name, target.name, place, target.directory)
-            expected, given = given, Stamp.of(came)
+            expected, given = given, StatStamp.of(came)
     except OSError:
         os.rename(name, KEPT + name, src_dir_fd=place, dst_dir_fd=place)  # it is not ours to remove
         raise
@@ -244,9 +244,10 @@ def _check_exchanged(name: str, place: int, target: Target, old: Stamp, new: Sta
         raise _changed(target)
 
 
-def _is_expected(came: os.stat_result, expected: Stamp, target: Target) -> bool:
+def _is_expected(came: os.stat_result, expected: StatStamp, target: Target) -> bool:
     return stat.S_ISREG(came.st_mode) and (
-        target.replacing == "anything" or Stamp.of(came).is_moved(expected)  # exchanged, it has another ctime
+        target.replacing == "anything"
+        or StatStamp.of(came).is_moved(expected)  # exchanged, it has another ctime
     )
 
 

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from evstore.core.errors import Locked
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.rooted_dir import READING, STATE, Inside
+from evstore.worktree.disk.rooted_dir import READING, STATE, RootedDir
 
 FILE = "folder.lock"  # in `.evstore`
 LONGEST = 10_000  # bytes that are read of it
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LockOwner:
     """Who has a folder."""
 
     pid: int
@@ -33,22 +33,22 @@ class Holder:
     db: str  # the path of its log, on that machine
 
 
-class FolderHeld(Locked):
+class FolderLocked(Locked):
     """Another evstore is at work in this folder."""
 
-    def __init__(self, message: str | None = None, *, holder: Holder | None) -> None:
+    def __init__(self, message: str | None = None, *, holder: LockOwner | None) -> None:
         super().__init__(message, pid=holder.pid if holder else None)
         self.holder = holder  # None when that can't be read
 
 
 @contextmanager
-def held(folder: Path, db: Path) -> Generator[None]:
+def folder_lock(folder: Path, db: Path) -> Generator[None]:
     """Have `folder` for this process and its log `db` alone during the block. Raises FolderHeld, OSError.
 
     Where a file system has no locks, nobody is kept out.
     """
     with ExitStack() as stack:
-        inside = Inside(folder.resolve())
+        inside = RootedDir(folder.resolve())
         stack.callback(inside.close)
         with inside.entered((), ContentPath()) as top:
             directory = os.open(".", READING, dir_fd=top)
@@ -57,13 +57,13 @@ def held(folder: Path, db: Path) -> Generator[None]:
         if file is not None:
             stack.callback(os.close, file)
         if not _lock(directory) or (file is not None and not _lock(file)):
-            raise FolderHeld(holder=None if file is None else _holder(file))
+            raise FolderLocked(holder=None if file is None else _holder(file))
         if file is not None:
-            _say(file, Holder(os.getpid(), socket.gethostname(), str(db)))
+            _say(file, LockOwner(os.getpid(), socket.gethostname(), str(db)))
         yield
 
 
-def last_holder(folder: Path) -> Holder | None:
+def last_owner(folder: Path) -> LockOwner | None:
     """Who has the folder, or had it last, as far as that can be read."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -76,7 +76,7 @@ def last_holder(folder: Path) -> Holder | None:
         os.close(file)
 
 
-def _file(inside: Inside) -> int | None:
+def _file(inside: RootedDir) -> int | None:
     """A descriptor of the file to lock; None where it can't be made."""
     with suppress(OSError), inside.state() as state:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -95,16 +95,16 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _say(file: int, holder: Holder) -> None:
+def _say(file: int, holder: LockOwner) -> None:
     with suppress(OSError):  # a full disk
         os.ftruncate(file, 0)
         os.pwrite(file, json.dumps(asdict(holder)).encode(), 0)
 
 
-def _holder(file: int) -> Holder | None:
+def _holder(file: int) -> LockOwner | None:
     """Who says to have the file; None when that is not to be read, as in the moment before it is written."""
     try:
         told = json.loads(os.pread(file, LONGEST, 0))
-        return Holder(pid=int(told["pid"]), host=str(told["host"]), db=str(told["db"]))
+        return LockOwner(pid=int(told["pid"]), host=str(told["host"]), db=str(told["db"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -6,14 +6,14 @@ import os
 import stat
 
 from evstore.worktree.disk.errors import Occupied, shown
-from evstore.worktree.disk.file_stat import Stamp
+from evstore.worktree.disk.file_stat import StatStamp
 from evstore.worktree.disk.file_writer import NEW, OLD, Target
 from evstore.worktree.disk.stat_checks import called
 
 READ, EXECUTE = 0o444, 0o111
 
 
-def set_executable(target: Target, executable: bool) -> tuple[Stamp, Stamp]:
+def set_executable(target: Target, executable: bool) -> tuple[StatStamp, StatStamp]:
     """`Disk.set_executable`. Raises OSError too."""
     # looked at before it is opened: opening a device may set it in motion
     _check_file(target, os.stat(target.name, dir_fd=target.directory, follow_symlinks=False))
@@ -23,7 +23,7 @@ def set_executable(target: Target, executable: bool) -> tuple[Stamp, Stamp]:
         _check_file(target, found)
         mode = stat.S_IMODE(found.st_mode)
         os.fchmod(descriptor, mode | (mode & READ) >> 2 | stat.S_IXUSR if executable else mode & ~EXECUTE)
-        return Stamp.of(found), Stamp.of(os.fstat(descriptor))
+        return StatStamp.of(found), StatStamp.of(os.fstat(descriptor))
     finally:
         os.close(descriptor)
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.dir_fd_cache import Way
+from evstore.worktree.disk.dir_fd_cache import DirFdCache
 from evstore.worktree.disk.errors import MISSING, FolderGone, missing
 
 STATE = ".evstore"  # evstore's own directory, which nobody gets to by a path
@@ -76,7 +76,7 @@ def other_spellings(name: str) -> Iterable[str]:
     return {swapped, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)} - {name}
 
 
-class Inside:
+class RootedDir:
     """The folder as a place to begin walks at. Threads may share it."""
 
     def __init__(self, root: Path) -> None:
@@ -86,7 +86,7 @@ class Inside:
         self._top = -1  # until there is one
         self._top = os.open(root, PASSING)
         self._identity = _identity(os.fstat(self._top))
-        self._ways: dict[int, Way] = {}  # by the thread
+        self._ways: dict[int, DirFdCache] = {}  # by the thread
         self.mark: bytes | None = None  # what its `.evstore/folder` holds
 
     def close(self) -> None:
@@ -164,10 +164,10 @@ class Inside:
             os.close(state)
 
     @contextmanager
-    def remembering(self) -> Generator[None]:
+    def read_only_walk(self) -> Generator[None]:
         """While this thread only looks: begin walks where the last one has come by, and not at the top."""
         thread = threading.get_ident()
-        self._ways[thread] = way = Way()
+        self._ways[thread] = way = DirFdCache()
         try:
             yield
         finally:

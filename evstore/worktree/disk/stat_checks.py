@@ -10,7 +10,7 @@ from typing import Literal
 from evstore.core.errors import Invalid
 from evstore.core.paths import MAX_NAME, MAX_PATH, ContentPath, check_name
 from evstore.worktree.disk.errors import Changed, FolderReadOnly, Occupied, Unreadable, sentence, shown
-from evstore.worktree.disk.file_stat import Found, Scan, Skipped, Stamp
+from evstore.worktree.disk.file_stat import FileStat, Scan, Skipped, StatStamp
 from evstore.worktree.disk.rooted_dir import NO_WAY, READING, is_own, is_spelt
 
 TEMPORARY = ".evstore-tmp-"  # how the name of an unfinished file begins
@@ -25,7 +25,7 @@ CALLED = (
     (stat.S_ISCHR, "a device"),
 )
 EFFECTIVE = os.access in os.supports_effective_ids  # whether access can be asked for whom we act as
-Replacing = Stamp | Literal["nothing", "anything"]
+Replacing = StatStamp | Literal["nothing", "anything"]
 
 
 def called(found: os.stat_result) -> str:
@@ -67,17 +67,17 @@ def check_spelling(directory: int, path: ContentPath, name: str) -> None:
         raise Occupied(f"The disk takes another name for the same as {shown(path)}")
 
 
-def check_replaceable(directory: int, path: ContentPath, name: str, replacing: Replacing) -> Stamp | None:
+def check_replaceable(directory: int, path: ContentPath, name: str, replacing: Replacing) -> StatStamp | None:
     """The file to replace, if there is one. Raises Occupied, Changed, FolderReadOnly when that is not possible."""
     found = look_in(directory, name)
     if found is None:
-        if isinstance(replacing, Stamp):
+        if isinstance(replacing, StatStamp):
             raise Changed(f"{shown(path)} is gone from the disk meanwhile")
         return None
     if not stat.S_ISREG(found.st_mode):
         raise Occupied(f"{shown(path)} is {called(found)} on the disk")
     check_spelling(directory, path, name)
-    stamp = Stamp.of(found)
+    stamp = StatStamp.of(found)
     if replacing not in ("anything", stamp):
         raise Changed(f"{shown(path)} has changed on the disk meanwhile")
     if not may_write(directory, name):
@@ -87,14 +87,14 @@ def check_replaceable(directory: int, path: ContentPath, name: str, replacing: R
 
 def scan_directory(path: ContentPath, directory: int) -> Scan:
     """All that is in it but evstore's own. Raises OSError."""
-    found: list[Found] = []
+    found: list[FileStat] = []
     skipped: list[Skipped] = []
     listing = os.open(".", READING, dir_fd=directory)  # one to pass through can't be listed
     try:
         with os.scandir(listing) as entries:
             for entry in entries:
                 match _look_at(entry, path):
-                    case Found() as one:
+                    case FileStat() as one:
                         found.append(one)
                     case Skipped() as one:
                         skipped.append(one)
@@ -107,7 +107,7 @@ def scan_directory(path: ContentPath, directory: int) -> Scan:
     return Scan(found, skipped)
 
 
-def _look_at(entry: os.DirEntry[str], above: ContentPath) -> Found | Skipped | None:
+def _look_at(entry: os.DirEntry[str], above: ContentPath) -> FileStat | Skipped | None:
     name = entry.name
     if is_own(name) or name.startswith(TEMPORARY):
         return None
@@ -115,7 +115,7 @@ def _look_at(entry: os.DirEntry[str], above: ContentPath) -> Found | Skipped | N
     if (reason := _impossible(path, name)) is not None:
         return Skipped(shown(path), reason)
     try:
-        return Found.of(path, entry.stat(follow_symlinks=False))
+        return FileStat.of(path, entry.stat(follow_symlinks=False))
     except FileNotFoundError:
         return None  # gone meanwhile
     except OSError as error:

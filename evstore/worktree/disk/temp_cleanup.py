@@ -16,14 +16,14 @@ from evstore.core.errors import NotFound
 from evstore.core.paths import ContentPath
 from evstore.worktree.disk.case_rename import BETWEEN, finish
 from evstore.worktree.disk.file_writer import KEPT, OLD, TEMPORARY_NEW, TMP, UNFINISHED
-from evstore.worktree.disk.rooted_dir import Inside, names_of
+from evstore.worktree.disk.rooted_dir import RootedDir, names_of
 from evstore.worktree.disk.stat_checks import TEMPORARY, look_in
 from evstore.worktree.trash import trash_dir
 
 IsKnown = Callable[[BufferedReader], bool]
 
 
-def sweep(inside: Inside, is_known: IsKnown) -> list[str]:
+def sweep(inside: RootedDir, is_known: IsKnown) -> list[str]:
     """`Disk.sweep`. Raises OSError too."""
     with inside.own(TMP) as tmp:
         left = [
@@ -32,7 +32,7 @@ def sweep(inside: Inside, is_known: IsKnown) -> list[str]:
     return [name for name in left if name is not None]
 
 
-def _swept(inside: Inside, tmp: int, name: str, is_known: IsKnown) -> str | None:
+def _swept(inside: RootedDir, tmp: int, name: str, is_known: IsKnown) -> str | None:
     """Remove that, and the file beside another that it is a note of. Under what name something is in the trash now."""
     if name.startswith(BETWEEN):
         return finish(inside, tmp, name)
@@ -48,7 +48,7 @@ def _swept(inside: Inside, tmp: int, name: str, is_known: IsKnown) -> str | None
     return left
 
 
-def _remove(inside: Inside, path: ContentPath, directory: int, is_known: IsKnown) -> str | None:
+def _remove(inside: RootedDir, path: ContentPath, directory: int, is_known: IsKnown) -> str | None:
     found = look_in(directory, path.name)
     if found is None or stat.S_ISDIR(found.st_mode):
         return None

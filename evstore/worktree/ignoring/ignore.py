@@ -18,7 +18,7 @@ from evstore.core import naming
 from evstore.core.errors import NotFound
 from evstore.core.paths import ContentPath
 from evstore.worktree.disk.errors import Unreadable
-from evstore.worktree.disk.file_stat import Found, Stamp, What
+from evstore.worktree.disk.file_stat import FileStat, FileType, StatStamp
 from evstore.worktree.ignoring.patterns import Patterns
 
 IGNORE_FILE = ".evstoreignore"
@@ -54,9 +54,9 @@ LEAVING = Reason(Kind.LEAVING, "programs make it, and can make it again")
 class Files(Protocol):
     """The disk, as far as it is needed here; `evstore.worktree.disk.disk.Disk` is one."""
 
-    def look(self, path: ContentPath) -> Found | None: ...
+    def look(self, path: ContentPath) -> FileStat | None: ...
 
-    def open(self, path: ContentPath) -> tuple[BufferedReader, Found]: ...
+    def open(self, path: ContentPath) -> tuple[BufferedReader, FileStat]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Directory:
 class _Said:
     """An ignore file as it was read."""
 
-    stamp: Stamp
+    stamp: StatStamp
     text: str
     problem: str | None  # what is wrong with the file
 
@@ -201,9 +201,9 @@ class Ignore:
             problem = f"{path.child(IGNORE_FILE)} has more or longer lines than evstore regards"
         return _Directory(None, said, ((path, patterns), *outer), problem)
 
-    def _stamp(self, directory: ContentPath) -> Stamp | None:
+    def _stamp(self, directory: ContentPath) -> StatStamp | None:
         found = self._files.look(directory.child(IGNORE_FILE))
-        return found.stamp if found is not None and found.what is What.FILE else None
+        return found.stamp if found is not None and found.what is FileType.FILE else None
 
     def _read(self, directory: ContentPath) -> _Said | None:
         """What the directory's ignore file says, if there is one. One that can't be read says nothing."""

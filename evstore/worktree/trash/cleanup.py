@@ -20,9 +20,9 @@ from evstore.log import log
 from evstore.log.engine.base import Tx
 from evstore.projections import tree
 from evstore.worktree.disk.disk import Disk
-from evstore.worktree.disk.file_stat import Stamp
-from evstore.worktree.folder_thread import Turns
-from evstore.worktree.index import State
+from evstore.worktree.disk.file_stat import StatStamp
+from evstore.worktree.folder_thread import FolderThread
+from evstore.worktree.index import Index
 from evstore.worktree.trash.entries import Discarded
 from evstore.worktree.trash.removal import deletion_of
 from evstore.worktree.trash.trash_dir import put_at
@@ -37,13 +37,13 @@ BRIEFLY = 0.005  # seconds that a turn takes, and after which the next one comes
 FEW = 10  # files between two looks at the clock
 
 
-class Emptying:
+class TrashCleanup:
     """Keeps the trash empty. `state` belongs to the thread of `turns`."""
 
-    def __init__(self, turns: Turns, disk: Disk, state: State) -> None:
-        self._turns = turns
+    def __init__(self, turns: FolderThread, disk: Disk, state: Index) -> None:
+        self._folder_thread = turns
         self._disk = disk
-        self._state = state
+        self._index = state
         self._due = asyncio.Event()
         self._done: set[str] = set()  # what was looked through: nothing of it will be known later
 
@@ -108,32 +108,32 @@ class Emptying:
             return done
 
         async def turn() -> int:
-            async with self._turns.lock:  # or it could come back by an undelete just now
-                return await self._turns.run(some)
+            async with self._folder_thread.lock:  # or it could come back by an undelete just now
+                return await self._folder_thread.run(some)
 
         while items:
-            items = items[await self._turns.whole(turn()) :]
+            items = items[await self._folder_thread.whole(turn()) :]
             await asyncio.sleep(BRIEFLY)
 
     def _remove(self, way: Sequence[str], tx: Tx, files: Sequence[Discarded]) -> None:
         directory = _directory(tx, way)
         if directory is None:
             return
-        known: dict[str, tuple[Stamp, EntryId]] = {}
+        known: dict[str, tuple[StatStamp, EntryId]] = {}
         for one in files:
             entry = tree.member(tx, directory, one.name, _before(way))
-            there = None if entry is None else self._state.known(tx, entry)
+            there = None if entry is None else self._index.known(tx, entry)
             if entry is not None and there is not None and there.stamp == one.stamp:
                 known[one.name] = (one.stamp, entry)
         removed = self._disk.trashed.remove(way, {name: stamp for name, (stamp, _) in known.items()})
         for name in removed:
-            self._state.note(known[name][1], None)
+            self._index.note(known[name][1], None)
 
     def _remove_empty(self, tx: Tx, ways: Sequence[Sequence[str]]) -> None:
         entries = {tuple(way): entry for way in ways if (entry := _directory(tx, way)) is not None}
         for way in self._disk.trashed.remove_empty(entries):
             if tree.path_of(tx, entries[way]) is None:
-                self._state.note(entries[way], None)  # the next one may get its inode
+                self._index.note(entries[way], None)  # the next one may get its inode
 
 
 def _directory(tx: Tx, way: Sequence[str]) -> EntryId | None:

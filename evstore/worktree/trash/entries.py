@@ -11,12 +11,12 @@ from io import BufferedReader
 from typing import NamedTuple, TypeGuard
 
 from evstore.core.paths import ContentPath, check_name
-from evstore.worktree.disk.dir_fd_cache import Way
+from evstore.worktree.disk.dir_fd_cache import DirFdCache
 from evstore.worktree.disk.errors import FolderReadOnly, changing
 from evstore.worktree.disk.file_reader import opened
-from evstore.worktree.disk.file_stat import Stamp
+from evstore.worktree.disk.file_stat import StatStamp
 from evstore.worktree.disk.file_writer import OLD
-from evstore.worktree.disk.rooted_dir import Inside
+from evstore.worktree.disk.rooted_dir import RootedDir
 from evstore.worktree.disk.stat_checks import look_in
 from evstore.worktree.trash import trash_dir
 
@@ -27,16 +27,16 @@ class Discarded(NamedTuple):
     """A file in a directory in the trash."""
 
     name: str
-    stamp: Stamp
+    stamp: StatStamp
 
 
-class Trashed:
+class Trash:
     """The trash of one folder. A *way* leads through it: the name that something was put there by, then names of directories.
 
     All methods raise as `Disk.write` does, and NotFound when the way leads to nothing any more.
     """
 
-    def __init__(self, inside: Inside) -> None:
+    def __init__(self, inside: RootedDir) -> None:
         self._inside = inside
 
     def names(self, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
@@ -50,18 +50,18 @@ class Trashed:
         with changing(ContentPath()):
             return trash_dir.has(self._inside, name, below)
 
-    def look(self, name: str) -> Stamp | None:
+    def look(self, name: str) -> StatStamp | None:
         """The file that was put there by that name; None when it is none, or nothing."""
         with changing(ContentPath()), trash_dir.entered(self._inside, (), of=name) as place:
             found = look_in(place, name)
-            return Stamp.of(found) if _is_file(found) else None
+            return StatStamp.of(found) if _is_file(found) else None
 
     def open(self, name: str) -> BufferedReader:
         """That file for reading, which the caller closes. Its reads raise Unreadable."""
         with changing(ContentPath()), trash_dir.entered(self._inside, (), of=name) as place:
             return opened(os.open(name, OLD, dir_fd=place), ContentPath(name))
 
-    def remove_file(self, name: str, stamp: Stamp) -> bool:
+    def remove_file(self, name: str, stamp: StatStamp) -> bool:
         """Remove that file if it still has that stamp. Whether it had."""
         with changing(ContentPath()), trash_dir.entered(self._inside, (), of=name) as place:
             return _remove(place, name, stamp)
@@ -91,9 +91,9 @@ class Trashed:
         with changing(ContentPath()), trash_dir.entered(self._inside, (), of=name) as top:
             for way, directory, names in trash_dir.walk(top, [name]):
                 found = ((file, look_in(directory, file)) for file in names)
-                yield way, [Discarded(file, Stamp.of(one)) for file, one in found if _is_file(one)]
+                yield way, [Discarded(file, StatStamp.of(one)) for file, one in found if _is_file(one)]
 
-    def remove(self, way: Sequence[str], files: Mapping[str, Stamp]) -> list[str]:
+    def remove(self, way: Sequence[str], files: Mapping[str, StatStamp]) -> list[str]:
         """Remove those files of a directory that are still as they were. Returns their names."""
         with changing(ContentPath()), trash_dir.entered(self._inside, way) as directory:
             return [name for name, stamp in files.items() if _remove(directory, name, stamp)]
@@ -101,7 +101,7 @@ class Trashed:
     def remove_empty(self, ways: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """Remove those directories in which nothing is; each must be named before that in which it is. Returns the ways to them."""
         removed: list[tuple[str, ...]] = []
-        with changing(ContentPath()), closing(Way()) as steps:
+        with changing(ContentPath()), closing(DirFdCache()) as steps:
             for way in ways:
                 with trash_dir.entered(self._inside, way[:-1], of=way[0], steps=steps) as parent:
                     try:
@@ -114,9 +114,9 @@ class Trashed:
         return removed
 
 
-def _remove(directory: int, name: str, stamp: Stamp) -> bool:
+def _remove(directory: int, name: str, stamp: StatStamp) -> bool:
     found = look_in(directory, name)
-    is_same = _is_file(found) and Stamp.of(found) == stamp
+    is_same = _is_file(found) and StatStamp.of(found) == stamp
     if is_same:
         os.unlink(name, dir_fd=directory)
     return is_same

@@ -14,8 +14,8 @@ from evstore.core.events import Digest, Recorded
 from evstore.core.paths import ContentPath
 from evstore.log import log
 from evstore.log.engine.base import Tx
-from evstore.worktree.disk.disk import Disk, Found, What
-from evstore.worktree.index import Known, State
+from evstore.worktree.disk.disk import Disk, FileStat, FileType
+from evstore.worktree.index import Index, IndexEntry
 from evstore.worktree.trash.trash_dir import timed
 
 logger = logging.getLogger(__name__)
@@ -28,12 +28,12 @@ MARK = 4  # bytes of a command's id, at its end, where it is random
 class Remover:
     """For one thread. `is_left_out` tells what the log does not have, wherever it lies."""
 
-    def __init__(self, disk: Disk, state: State, is_left_out: Callable[[Found], bool]) -> None:
+    def __init__(self, disk: Disk, state: Index, is_left_out: Callable[[FileStat], bool]) -> None:
         self._disk = disk
-        self._state = state
+        self._index = state
         self._is_left_out = is_left_out
 
-    def remove(self, tx: Tx, file: Found, known: Known | None) -> None:
+    def remove(self, tx: Tx, file: FileStat, known: IndexEntry | None) -> None:
         """Remove a file that has just been deleted; what is in no version stays in the trash. `known`: what was last seen there.
 
         It is decided in the trash, where nobody writes it anew. Raises NotFound, Unreadable, and as `Disk.discard`.
@@ -59,7 +59,7 @@ class Remover:
         with self._disk.trashed.open(name) as file:
             return digest_of(file)
 
-    def put_away(self, tx: Tx, top: Found, deletion: int) -> None:
+    def put_away(self, tx: Tx, top: FileStat, deletion: int) -> None:
         """Move a file or a directory to the trash that the event at the offset `deletion` has deleted; what is in no version stays where it is, with the directories above it.
 
         Raises NotFound, Unreadable, and as `Disk.discard`.
@@ -75,30 +75,30 @@ class Remover:
                 event = log.one(tx, deletion) if found is top and deletion else None
                 self._disk.discard(found.path, trash_name(found.path, event or 0))
 
-    def _unknown(self, tx: Tx, top: Found) -> set[ContentPath]:
+    def _unknown(self, tx: Tx, top: FileStat) -> set[ContentPath]:
         """The files at or below a place with bytes that are not in the log, and should be."""
         unknown: set[ContentPath] = set()
         waiting = [top]
         while waiting:
             found = waiting.pop()
-            if found.what is What.DIRECTORY:
+            if found.what is FileType.DIRECTORY:
                 waiting += self._below(found)
-            elif found.what is What.FILE and not self.is_in_log(tx, found):
+            elif found.what is FileType.FILE and not self.is_in_log(tx, found):
                 unknown.add(found.path)
         return unknown
 
-    def _below(self, found: Found) -> list[Found]:
+    def _below(self, found: FileStat) -> list[FileStat]:
         return [one for one in self._disk.scan(found.path).found if not self._is_left_out(one)]
 
-    def is_in_log(self, tx: Tx, found: Found) -> bool:
+    def is_in_log(self, tx: Tx, found: FileStat) -> bool:
         """Whether the bytes of a file are in some version. Raises NotFound, Unreadable."""
-        known = (known for _, known in self._state.by_inode(tx, found.stamp.inode))
+        known = (known for _, known in self._index.by_inode(tx, found.stamp.inode))
         return any(one.stamp == found.stamp for one in known) or has_body(
             tx, read_digest(self._disk, found.path)[0]
         )
 
 
-def read_digest(disk: Disk, path: ContentPath) -> tuple[Digest | None, Found]:
+def read_digest(disk: Disk, path: ContentPath) -> tuple[Digest | None, FileStat]:
     """The SHA-256 of a file; None of an empty one. Raises NotFound, Unreadable."""
     file, found = disk.open(path)
     with file:

@@ -16,9 +16,9 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.dir_fd_cache import Way
+from evstore.worktree.disk.dir_fd_cache import DirFdCache
 from evstore.worktree.disk.renameat2 import rename_new
-from evstore.worktree.disk.rooted_dir import PASSING, READING, Inside
+from evstore.worktree.disk.rooted_dir import PASSING, READING, RootedDir
 from evstore.worktree.disk.stat_checks import look_in
 
 TRASH = "trash"  # in .evstore
@@ -27,7 +27,7 @@ MAX_TRASHED = 200  # bytes of a name that are kept there
 HERE = "."  # a note can't be empty
 
 
-def put(inside: Inside, path: ContentPath, name: str, directory: int) -> None:
+def put(inside: RootedDir, path: ContentPath, name: str, directory: int) -> None:
     """Move `path`, which is in `directory` (a descriptor), to the trash of its disk as `name`. Raises OSError."""
     with inside.own(TRASH) as trash:
         try:
@@ -45,7 +45,7 @@ def put(inside: Inside, path: ContentPath, name: str, directory: int) -> None:
         rename_new(path.name, name, directory, trash)
 
 
-def has(inside: Inside, name: str, below: Sequence[str] = ()) -> bool:
+def has(inside: RootedDir, name: str, below: Sequence[str] = ()) -> bool:
     """Whether there is something in the trash under that name, and in it where `below` leads to. Raises OSError."""
     *above, last = (name, *below)
     try:
@@ -55,7 +55,7 @@ def has(inside: Inside, name: str, below: Sequence[str] = ()) -> bool:
         return False
 
 
-def take(inside: Inside, way: Sequence[str], directory: int, new: str) -> None:
+def take(inside: RootedDir, way: Sequence[str], directory: int, new: str) -> None:
     """Move what `way` leads to in the trash to `directory` as `new`. Raises OSError."""
     *above, name = way
     with entered(inside, above, of=way[0]) as place:
@@ -67,7 +67,7 @@ def take(inside: Inside, way: Sequence[str], directory: int, new: str) -> None:
             os.unlink(name, dir_fd=notes)
 
 
-def empty(inside: Inside, before: int) -> list[str]:
+def empty(inside: RootedDir, before: int) -> list[str]:
     """Remove for good what was put there before that time (ns since 1970), and return its names. Raises OSError, after all others.
 
     What is in other disks' trash is left alone.
@@ -98,7 +98,7 @@ def _remove(trash: int, name: str) -> None:
         os.unlink(name, dir_fd=trash)
 
 
-def held(inside: Inside) -> tuple[int, int]:
+def held(inside: RootedDir) -> tuple[int, int]:
     """How many files are in the trash, and their bytes. Raises OSError."""
     files = size = 0
     with inside.own(TRASH) as trash:
@@ -118,7 +118,7 @@ def _remove_directory(trash: int, name: str) -> None:
         directories.append(names)
         for file in files:
             os.unlink(file, dir_fd=directory)
-    with closing(Way()) as way:
+    with closing(DirFdCache()) as way:
         for *above, last in reversed(directories):
             parent = way.open(trash, above, PASSING)
             try:
@@ -134,7 +134,7 @@ def walk(top: int, names: list[str]) -> Generator[tuple[list[str], int, list[str
     be nested more deeply than either can be. Raises OSError.
     """
     waiting = [names]
-    with closing(Way()) as way:
+    with closing(DirFdCache()) as way:
         while waiting:
             names = waiting.pop()
             try:
@@ -185,7 +185,7 @@ def without_deletion(name: str) -> str:
     return f"{number.partition('@')[0]}{dash}{rest}"
 
 
-def names(inside: Inside, wanted: Callable[[str], bool]) -> list[str]:
+def names(inside: RootedDir, wanted: Callable[[str], bool]) -> list[str]:
     """The `wanted` ones of what there is in the trash of each disk. Raises OSError."""
     with inside.own(TRASH) as trash:
         found = set(listed(trash))
@@ -195,7 +195,7 @@ def names(inside: Inside, wanted: Callable[[str], bool]) -> list[str]:
     return sorted(name for name in found if wanted(name) and has(inside, name))
 
 
-def rename(inside: Inside, old: str, new: str) -> None:
+def rename(inside: RootedDir, old: str, new: str) -> None:
     """Give what was put away as `old` another name. Raises OSError."""
     with _trash_with(inside, old) as trash:
         rename_new(old, new, trash, trash)
@@ -206,13 +206,16 @@ def rename(inside: Inside, old: str, new: str) -> None:
 
 @contextmanager
 def entered(
-    inside: Inside, way: Sequence[str], *, of: str | None = None, steps: Way | None = None
+    inside: RootedDir, way: Sequence[str], *, of: str | None = None, steps: DirFdCache | None = None
 ) -> Generator[int]:
     """A descriptor of the directory that `way` leads to in the trash that has its first name, or `of`. Raises OSError.
 
     `steps` are those of an earlier walk in the same trash, from which this one may begin.
     """
-    with _trash_with(inside, of or way[0]) as trash, nullcontext(steps) if steps else closing(Way()) as steps:
+    with (
+        _trash_with(inside, of or way[0]) as trash,
+        nullcontext(steps) if steps else closing(DirFdCache()) as steps,
+    ):
         directory = steps.open(trash, way, PASSING)
         try:
             yield directory
@@ -221,7 +224,7 @@ def entered(
 
 
 @contextmanager
-def _trash_with(inside: Inside, name: str) -> Generator[int]:
+def _trash_with(inside: RootedDir, name: str) -> Generator[int]:
     """A descriptor of the trash that has `name`, if one has."""
     top: list[str] = []
     if _has_notes(inside):
@@ -232,13 +235,13 @@ def _trash_with(inside: Inside, name: str) -> Generator[int]:
         yield trash
 
 
-def _has_notes(inside: Inside) -> bool:
+def _has_notes(inside: RootedDir) -> bool:
     """Whether something was ever put elsewhere: most folders are on one disk."""
     with inside.own(TRASH) as trash:
         return look_in(trash, f"../{ELSEWHERE}") is not None
 
 
-def _top_of_disk(inside: Inside, names: Sequence[str], path: ContentPath) -> Sequence[str]:
+def _top_of_disk(inside: RootedDir, names: Sequence[str], path: ContentPath) -> Sequence[str]:
     """The way to the topmost directory that is on the same mounted disk as the one that `names` lead to."""
     with inside.entered(names, path) as directory:
         disk = _disk_of(directory)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from evstore.core.entry import Entry
 from evstore.core.events import Digest, EntryId, Kind
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.disk import Found, Stamp, What
+from evstore.worktree.disk.disk import FileStat, FileType, StatStamp
 
 NOBODY = EntryId(b"")  # what is not in the log has no id
 SETTLED = 2.0  # seconds after which another change to a file is sure to get another date
@@ -20,7 +20,7 @@ class OnDisk(Entry):
     """Something that is on the disk and not in the log. It has no id; its digest is known when it has been read."""
 
     place: ContentPath  # where it really is: that of a link is what it leads to
-    stamp: Stamp
+    stamp: StatStamp
     linked: bool  # a symbolic link is at its path, or on the way to it
     executable: bool
 
@@ -33,23 +33,23 @@ class OnDisk(Entry):
         return not self.linked
 
     @property
-    def tag(self) -> str:
-        return "" if self.is_directory else tag_of(self.stamp).hex()
+    def etag(self) -> str:
+        return "" if self.is_directory else etag_of(self.stamp).hex()
 
     @property
-    def settled(self) -> bool:
+    def has_strong_etag(self) -> bool:
         # its dates are old enough for a later change to show in them
         return time.time_ns() - max(self.stamp.mtime_ns, self.stamp.ctime_ns) > SETTLED * 1_000_000_000
 
 
-def tag_of(stamp: Stamp) -> Digest:
+def etag_of(stamp: StatStamp) -> Digest:
     """A stamp in the form of a digest, so that a save can be made conditional on it."""
     return Digest(hashlib.sha256(repr(stamp).encode()).digest())
 
 
-def on_disk(path: ContentPath, found: Found, *, linked: bool) -> OnDisk:
+def on_disk(path: ContentPath, found: FileStat, *, linked: bool) -> OnDisk:
     """What was found somewhere, as an entry at `path`."""
-    is_file = found.what is What.FILE
+    is_file = found.what is FileType.FILE
     return OnDisk(
         id=NOBODY,
         parent=NOBODY,

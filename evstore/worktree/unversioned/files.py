@@ -21,7 +21,7 @@ from evstore.core.errors import NotFound, TooLarge, Unprocessable
 from evstore.core.events import Digest
 from evstore.core.paths import ContentPath, check_name
 from evstore.core.units import MIB
-from evstore.worktree.disk.disk import Changed, Closed, Disk, Found, Stamp, What
+from evstore.worktree.disk.disk import AccessDenied, Changed, Disk, FileStat, FileType, StatStamp
 from evstore.worktree.disk.stat_checks import Replacing
 from evstore.worktree.ignoring.ignore import Ignore
 from evstore.worktree.unversioned.entries import OnDisk, on_disk
@@ -49,7 +49,7 @@ class Unversioned:
         self._lacks_room = lacks_room
         self._ignore = ignore
         self.links = Links(disk, own)
-        self._digests: OrderedDict[tuple[ContentPath, Stamp], Digest] = OrderedDict()
+        self._digests: OrderedDict[tuple[ContentPath, StatStamp], Digest] = OrderedDict()
 
     @property
     def root(self) -> Path:
@@ -66,24 +66,24 @@ class Unversioned:
         if path.hidden:
             return None
         there = self._there(path)
-        if there is not None and there.what in (What.LINK, What.OTHER):
-            return LINK if there.what is What.LINK else "it is no regular file"
+        if there is not None and there.what in (FileType.LINK, FileType.OTHER):
+            return LINK if there.what is FileType.LINK else "it is no regular file"
         if there is not None:
-            is_directory = there.what is What.DIRECTORY
+            is_directory = there.what is FileType.DIRECTORY
             size = max(size, there.stamp.size)
         reason = self._ignore.why(path, is_directory=is_directory, size=size)
         if reason is None and self._lacks_room(path):
             return NO_ROOM
         return None if reason is None else reason.text
 
-    def _there(self, path: ContentPath) -> Found | None:
+    def _there(self, path: ContentPath) -> FileStat | None:
         """What is there. What is behind a link out of the folder, nobody learns."""
         try:
             found = os.lstat(f"{self._disk.root}/{path}")  # quicker, and mostly there is nothing to say
         except (OSError, ValueError):
             return None
         if stat.S_ISREG(found.st_mode) and found.st_size < BLOCK:
-            return Found.of(path, found)
+            return FileStat.of(path, found)
         return self._disk.look(path)
 
     def find(self, path: ContentPath) -> OnDisk | None:
@@ -94,16 +94,16 @@ class Unversioned:
         if path.hidden or self.links.is_own(path):
             return None
         found = self._disk.look(path)
-        if found is None or found.what is What.LINK:
+        if found is None or found.what is FileType.LINK:
             target = self.links.follow(path)
             if target is None or target.path != path:
                 return None if target is None else on_disk(path, target, linked=True)
             found = target  # there is no link any more: it has come into its place in this moment
-        if found.what is What.OTHER:
+        if found.what is FileType.OTHER:
             return None
         return None if self._is_for_log(found) else on_disk(path, found, linked=False)
 
-    def stamp(self, path: ContentPath) -> Stamp | None:
+    def stamp(self, path: ContentPath) -> StatStamp | None:
         """That of what is at `path` itself. Raises as `find`."""
         found = self._disk.look(path)
         return None if found is None else found.stamp
@@ -117,25 +117,25 @@ class Unversioned:
         passing = False
         for found in self._visible(directory):
             name = found.path.name
-            if name in known or found.what is What.OTHER:
+            if name in known or found.what is FileType.OTHER:
                 continue
             passing = passing or not naming.unlisted(name)
-            if found.what is What.LINK:
+            if found.what is FileType.LINK:
                 members += self._linked(found.path, found)
             elif not self._is_for_log(found):
                 members.append(on_disk(found.path, found, linked=False))
         return members, passing
 
-    def _is_for_log(self, found: Found) -> bool:
+    def _is_for_log(self, found: FileStat) -> bool:
         """Whether the log will have it in a moment."""
-        is_directory = found.what is What.DIRECTORY
+        is_directory = found.what is FileType.DIRECTORY
         if self._ignore.why(found.path, is_directory=is_directory, size=found.stamp.size) is not None:
             return False
         if self._lacks_room(found.path):
             return False
         try:
             self.check_readable(found.path)
-        except Closed:
+        except AccessDenied:
             return False
         return True
 
@@ -150,15 +150,15 @@ class Unversioned:
         Quick enough for the event loop. Raises as `Disk.look`.
         """
         found = self._disk.look(path.parent)
-        if found is not None and found.what is What.DIRECTORY:
+        if found is not None and found.what is FileType.DIRECTORY:
             return
         for above in path.lineage[:-1]:
             found = self._disk.look(above)
             if found is None:
                 return
-            if found.what is What.FILE and self._is_for_log(found):
+            if found.what is FileType.FILE and self._is_for_log(found):
                 return  # the log will refuse it
-            if found.what is not What.DIRECTORY:
+            if found.what is not FileType.DIRECTORY:
                 raise NotFound(f"No such directory: {path.parent}")
 
     def members(self, directory: OnDisk) -> list[OnDisk]:
@@ -166,18 +166,18 @@ class Unversioned:
         members: list[OnDisk] = []
         for found in self._visible(directory.place):
             path = directory.path.child(found.path.name)
-            if found.what is What.LINK:
+            if found.what is FileType.LINK:
                 members += self._linked(path, found)
-            elif found.what is not What.OTHER:
+            elif found.what is not FileType.OTHER:
                 members.append(on_disk(path, found, linked=directory.linked))
         return members
 
-    def _visible(self, place: ContentPath) -> Iterator[Found]:
+    def _visible(self, place: ContentPath) -> Iterator[FileStat]:
         for found in self._disk.scan(place).found:
             if not found.path.name.startswith(".") and not self.links.is_own(found.path):
                 yield found
 
-    def _linked(self, path: ContentPath, link: Found) -> list[OnDisk]:
+    def _linked(self, path: ContentPath, link: FileStat) -> list[OnDisk]:
         target = self.links.follow(link.path)
         return [] if target is None else [on_disk(path, target, linked=True)]
 
@@ -211,7 +211,7 @@ class Unversioned:
                     self._remember(key, digest)
         return replace(on_disk(entry.path, found, linked=entry.linked), digest=digest)
 
-    def _remember(self, key: tuple[ContentPath, Stamp], digest: Digest) -> None:
+    def _remember(self, key: tuple[ContentPath, StatStamp], digest: Digest) -> None:
         self._digests[key] = digest
         while len(self._digests) > DIGESTS:
             with suppress(KeyError):  # by another thread

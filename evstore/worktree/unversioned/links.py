@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from evstore.core.errors import Forbidden, NotFound
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.disk import Disk, Found, What
+from evstore.worktree.disk.disk import Disk, FileStat, FileType
 
 MAX_LINKS = 40  # on the way to a file, as Linux has it
 
@@ -35,7 +35,7 @@ class Links:
     def is_link(self, path: ContentPath) -> bool:
         """Whether there is a link at `path` itself."""
         found = self._disk.look(path)
-        return found is not None and found.what is What.LINK
+        return found is not None and found.what is FileType.LINK
 
     def check_way(self, path: ContentPath, *, above: bool = False) -> None:
         """Raise Forbidden when there is a link at `path` (with `above` only: on the way to it), or evstore's own file."""
@@ -48,14 +48,14 @@ class Links:
             found = self._disk.look(place)
             if found is None:
                 return
-            if found.what is What.LINK:
+            if found.what is FileType.LINK:
                 target = self.follow(place)
                 whither = (
                     f"to {target.path or '/'}; write there" if target else "to nothing that can be seen here"
                 )
                 raise Forbidden(f"{place} is a symbolic link {whither}: nothing is written through links.")
 
-    def follow(self, path: ContentPath) -> Found | None:
+    def follow(self, path: ContentPath) -> FileStat | None:
         """The file or directory that `path` leads to by way of links, which a client may see; else None."""
         place, found = ContentPath(), None
         ahead, links = deque(path.names), 0
@@ -68,9 +68,9 @@ class Links:
                 continue
             here = place.child(name)
             found = self._disk.look(here)
-            if found is None or found.what is What.OTHER or (found.what is What.FILE and ahead):
+            if found is None or found.what is FileType.OTHER or (found.what is FileType.FILE and ahead):
                 return None
-            if found.what is not What.LINK:
+            if found.what is not FileType.LINK:
                 place = here
                 continue
             links += 1
@@ -83,7 +83,7 @@ class Links:
         if place.hidden or self.is_own(place):
             return None
         found = self._disk.look(place)
-        return found if found is not None and found.what in (What.FILE, What.DIRECTORY) else None
+        return found if found is not None and found.what in (FileType.FILE, FileType.DIRECTORY) else None
 
     def _target(self, link: ContentPath) -> str | None:
         """What a link says, a path from the link's directory, or with a slash from the folder's top; None: it leads out."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from inotify_simple import INotify, flags, parse_events
 
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.dir_fd_cache import Way
+from evstore.worktree.disk.dir_fd_cache import DirFdCache
 from evstore.worktree.watching.source import (
     EXHAUSTED,
     Bell,
@@ -184,7 +184,7 @@ class Inotify:
 
     def _enter_all(self, places: list[tuple[Directory, str]]) -> None:
         """Watch the directories at these places and all below them, and take all of them for changed."""
-        with closing(Way()) as way:
+        with closing(DirFdCache()) as way:
             while places:
                 parent, name = places.pop()
                 above = self._path(parent)
@@ -192,7 +192,7 @@ class Inotify:
                     places += self._enter(parent, name, above.child(name), way)
 
     def _enter(
-        self, parent: Directory, name: str, path: ContentPath, way: Way
+        self, parent: Directory, name: str, path: ContentPath, way: DirFdCache
     ) -> list[tuple[Directory, str]]:
         """Watch what is at this place now, and return the places in it; none if that is no directory to be watched."""
         if not self._is_watched(path):
@@ -278,7 +278,7 @@ class Inotify:
                         raise
 
     def _watch_root(self) -> None:
-        with closing(Way()) as way, opened(self._top, ContentPath(), way) as descriptor:
+        with closing(DirFdCache()) as way, opened(self._top, ContentPath(), way) as descriptor:
             if descriptor is None:
                 raise Vanished
             if not os.path.exists(f"/proc/self/fd/{descriptor}"):

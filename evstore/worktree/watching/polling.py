@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.dir_fd_cache import Way
+from evstore.worktree.disk.dir_fd_cache import DirFdCache
 from evstore.worktree.watching.source import Bell, Heard, IsWatched, Vanished, opened
 
 INTERVAL = 2.0  # seconds between two looks, at least
@@ -67,7 +67,7 @@ class Polling:
         seen: dict[ContentPath, int] = {}
         repositories: list[str] = []
         places = [ContentPath()]
-        with closing(Way()) as way:
+        with closing(DirFdCache()) as way:
             while places and not self._bell.is_set():
                 path = places.pop()
                 stamps = self._stamps(path, way)
@@ -86,7 +86,7 @@ class Polling:
         now = time.monotonic()
         self._due = now + max(INTERVAL, SHARE * (now - began))
 
-    def _stamps(self, path: ContentPath, way: Way) -> frozenset[MemberStamp] | None:
+    def _stamps(self, path: ContentPath, way: DirFdCache) -> frozenset[MemberStamp] | None:
         """What changes when a member does; of directories only what they are, for what is in them is their own matter."""
         with opened(self._top, path, way) as descriptor:
             if descriptor is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from typing import Protocol
 
 from evstore.core.paths import ContentPath
-from evstore.worktree.disk.dir_fd_cache import Way
+from evstore.worktree.disk.dir_fd_cache import DirFdCache
 from evstore.worktree.disk.rooted_dir import PASSING, READING
 
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
@@ -105,7 +105,7 @@ class Bell:
 
 
 @contextlib.contextmanager
-def opened(top: str, path: ContentPath, way: Way) -> Generator[int | None]:
+def opened(top: str, path: ContentPath, way: DirFdCache) -> Generator[int | None]:
     """A descriptor of the directory at `path` below `top`, reached over no symbolic link; None if there is none to be read.
 
     Raises OSError when this process can open nothing more.
@@ -124,7 +124,7 @@ def opened(top: str, path: ContentPath, way: Way) -> Generator[int | None]:
             os.close(descriptor)
 
 
-def _open(top: str, names: list[str], way: Way) -> int:
+def _open(top: str, names: list[str], way: DirFdCache) -> int:
     root = os.open(top, PASSING & ~os.O_NOFOLLOW)
     try:
         directory = way.open(root, names, PASSING)

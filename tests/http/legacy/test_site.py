@@ -14,7 +14,7 @@ from evstore.core import notebooks
 from evstore.core.events import Author, format_id
 from evstore.core.paths import ContentPath
 from evstore.log import bodies
-from evstore.services.contents import Save
+from evstore.services.contents import SaveRequest
 from tests.helpers import Server, StartServer
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -180,7 +180,7 @@ async def something_else(server: Server, kind: str) -> str:
     if kind == "hidden":  # as it can only come from the disk
         body = bodies.prepare(notebooks.empty(), server.services.store.known, notebook=True)
         made_there = await server.services.old_notebooks.create(
-            ContentPath(""), ".hidden", Save(body=body), Author.new("disk")
+            ContentPath(""), ".hidden", SaveRequest(body=body), Author.new("disk")
         )
         return format_id(made_there.id)
     file = {"type": "file", "format": "text", "content": "x"}

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from evstore.http.legacy.split_channels import Trio
+from evstore.http.legacy.split_channels import SplitChannels
 from evstore.processes.kernels.wire import to_v1
 from tests.helpers import TOKEN, Server, StartServer
 from tests.kernel_client import connected, eventually, kernel_model, start_kernel
@@ -245,7 +245,7 @@ async def test_a_websocket_that_is_closed_for_good_collects_little(start_server:
         kernel = await client.open(kernel_id)
         await kernel.execute("1")
         trio = server.services.kernels.get(kernel_id)._pump._clients[kernel.session].link
-        assert isinstance(trio, Trio)
+        assert isinstance(trio, SplitChannels)
         await kernel.sockets["iopub"].close()
         for _ in range(2):
             await kernel.ask("execute_request", {"code": "print('x' * 2_000_000)", "silent": False})
@@ -263,7 +263,7 @@ async def test_a_websocket_that_is_closed_for_good_collects_little(start_server:
         assert 0 < lane.outbox.in_memory + lane.outbox.on_disk < 2_000_000
 
 
-async def is_closed(trio: Trio, channel: str) -> bool:
+async def is_closed(trio: SplitChannels, channel: str) -> bool:
     return trio._lanes[channel].link is None
 
 
